@@ -1,0 +1,192 @@
+"""The operations, where speed lives. One signature each; the array's type picks the host or the device version.
+
+Shapes are logical: activations (N, C, H, W), convolution weights (O, C, KH, KW). Memory is channels-last: an activation
+is stored as N, H, W, C and a weight as KH, KW, C, O, because a row of a GEMM operand is then contiguous. Any strides are
+accepted and the same layout comes back. This file and gland/ops are the only places that know it.
+
+Names: `conv` goes forward, `conv_x` is its adjoint in x (the input gradient), `conv_w` its adjoint in w (the weight
+gradient), `max_pool_t` carries a tangent. Every result has the dtype of the first argument; no argument is written into.
+"""
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gland.ops import host
+
+Array = Any  # numpy.ndarray, or a device array with the same interface
+Size = tuple[int, int]
+
+
+class Geometry(NamedTuple):
+    """How a convolution's windows lie: the same stride, zero padding and dilation along both axes."""
+
+    stride: int = 1
+    pad: int = 0
+    dilation: int = 1
+    groups: int = 1
+
+    def output_size(self, size: Size, kernel: Size) -> Size:
+        """OH = (H + 2 pad - dilation (KH - 1) - 1) // stride + 1, and OW alike."""
+        h, w = (
+            (n + 2 * self.pad - self.dilation * (k - 1) - 1) // self.stride + 1
+            for n, k in zip(size, kernel, strict=True)
+        )
+        return h, w
+
+
+def _room(x: Array) -> ModuleType:
+    if type(x) is np.ndarray:
+        return host
+    from gland.ops import device
+
+    return device
+
+
+def conv(x: Array, w: Array, b: Array | None, geo: Geometry) -> Array:
+    """y[n,o] = b[o] + sum_c w[o,c] * x[n,c], cross-correlation.  x (N,C,H,W)  w (O,C/groups,KH,KW)  b (O,) or None."""
+    return _room(x).conv(x, w, b, geo)
+
+
+def conv_relu(x: Array, w: Array, b: Array | None, geo: Geometry) -> Array:
+    """max(conv(x, w, b), 0), the maximum taken while the result is still in cache."""
+    return _room(x).conv_relu(x, w, b, geo)
+
+
+def conv_x(dy: Array, w: Array, geo: Geometry, size: Size) -> Array:
+    """dx with <conv(x, w), dy> = <x, conv_x(dy, w)>.  dy (N,O,OH,OW)  size (H, W) of x."""
+    return _room(dy).conv_x(dy, w, geo, size)
+
+
+def conv_w(x: Array, dy: Array, geo: Geometry, kernel: Size) -> Array:
+    """dw with <conv(x, w), dy> = <w, conv_w(x, dy)>.  kernel (KH, KW) of w."""
+    return _room(x).conv_w(x, dy, geo, kernel)
+
+
+def channel_sum(x: Array) -> Array:
+    """(N,C,H,W) -> (C,): the sum over n, i, j, which is the gradient of a bias."""
+    return _room(x).channel_sum(x)
+
+
+def channel_add(x: Array, b: Array) -> Array:
+    """x[n,c,i,j] + b[c]."""
+    return _room(x).channel_add(x, b)
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0); a complex x is compared by its real part."""
+    return _room(x).relu(x)
+
+
+def relu_x(dy: Array, y: Array) -> Array:
+    """dy where y > 0, else 0.  y is relu's output; it serves the input gradient and the tangent alike."""
+    return _room(dy).relu_x(dy, y)
+
+
+def max_pool(x: Array, kernel: Size, stride: int, pad: int, ceil_mode: bool) -> tuple[Array, Array]:
+    """Largest element of each window, the first of equals; padding never wins.
+
+    Returns y (N,C,OH,OW) and argmax (N,C,OH,OW), the winner's place kh * KW + kw inside its window.
+    """
+    return _room(x).max_pool(x, kernel, stride, pad, ceil_mode)
+
+
+def max_pool_x(dy: Array, argmax: Array, kernel: Size, stride: int, pad: int, size: Size) -> Array:
+    """dx (N,C,*size): each dy goes to the element that won its window; overlapping windows add."""
+    return _room(dy).max_pool_x(dy, argmax, kernel, stride, pad, size)
+
+
+def max_pool_t(tx: Array, argmax: Array, kernel: Size, stride: int, pad: int) -> Array:
+    """ty (N,C,OH,OW): the tangent of the element that won each window."""
+    return _room(tx).max_pool_t(tx, argmax, kernel, stride, pad)
+
+
+def avg_pool(x: Array, kernel: Size, stride: int, pad: int) -> Array:
+    """Mean of each window, padding counted as zeros: always divided by KH * KW."""
+    return _room(x).avg_pool(x, kernel, stride, pad)
+
+
+def avg_pool_x(dy: Array, kernel: Size, stride: int, pad: int, size: Size) -> Array:
+    """The adjoint of avg_pool."""
+    return _room(dy).avg_pool_x(dy, kernel, stride, pad, size)
+
+
+def global_avg_pool(x: Array) -> Array:
+    """(N,C,H,W) -> (N,C): the mean over positions."""
+    return _room(x).global_avg_pool(x)
+
+
+def global_avg_pool_x(dy: Array, size: Size) -> Array:
+    """(N,C) -> (N,C,*size): the adjoint, dy / (H W) everywhere."""
+    return _room(dy).global_avg_pool_x(dy, size)
+
+
+def upsample_bilinear(x: Array, size: Size) -> Array:
+    """Bilinear interpolation to size, pixel centres at half-integers, edges repeated (align_corners=False)."""
+    return _room(x).upsample_bilinear(x, size)
+
+
+def upsample_bilinear_x(dy: Array, size: Size) -> Array:
+    """The adjoint of upsample_bilinear; size (H, W) of x."""
+    return _room(dy).upsample_bilinear_x(dy, size)
+
+
+def upsample_nearest(x: Array, size: Size) -> Array:
+    """y[i] = x[floor(i H / OH)] along both axes."""
+    return _room(x).upsample_nearest(x, size)
+
+
+def upsample_nearest_x(dy: Array, size: Size) -> Array:
+    """The adjoint of upsample_nearest; size (H, W) of x."""
+    return _room(dy).upsample_nearest_x(dy, size)
+
+
+def linear(x: Array, w: Array, b: Array | None) -> Array:
+    """y = x w^T + b.  x (N,D)  w (O,D)  b (O,) or None."""
+    return _room(x).linear(x, w, b)
+
+
+def linear_x(dy: Array, w: Array) -> Array:
+    """dx = dy w."""
+    return _room(dy).linear_x(dy, w)
+
+
+def linear_w(x: Array, dy: Array) -> Array:
+    """dw = dy^T x."""
+    return _room(x).linear_w(x, dy)
+
+
+def add(a: Array, b: Array) -> Array:
+    """a + b, of one shape."""
+    return _room(a).add(a, b)
+
+
+def multiply(a: Array, b: Array) -> Array:
+    """a * b, of one shape."""
+    return _room(a).multiply(a, b)
+
+
+def broadcast(x: Array, size: Size) -> Array:
+    """(N,C) -> (N,C,*size): every position gets the same vector.  Its adjoint is spatial_sum."""
+    return _room(x).broadcast(x, size)
+
+
+def spatial_sum(x: Array) -> Array:
+    """(N,C,H,W) -> (N,C): the sum over positions."""
+    return _room(x).spatial_sum(x)
+
+
+def concat(xs: list[Array]) -> Array:
+    """Arrays (N,C_i,H,W) joined along the channels."""
+    return _room(xs[0]).concat(xs)
+
+
+def split(x: Array, channels: list[int]) -> list[Array]:
+    """The adjoint of concat: (N, sum of channels, H, W) cut into pieces, views where the device allows."""
+    return _room(x).split(x, channels)
+
+
+def sgd_update(w: Array, dw: Array, v: Array, rate: float, momentum: float, decay: float) -> None:
+    """In place on flat arrays: v = momentum v + rate (dw + decay w);  w -= v  (gland/solver.py cites the formula)."""
+    _room(w).sgd_update(w, dw, v, rate, momentum, decay)

@@ -1,0 +1,61 @@
+"""The host versions of every operation, in NumPy."""
+
+from gland.ops.host_conv import conv, conv_relu, conv_w, conv_x
+from gland.ops.host_pointwise import (
+    add,
+    broadcast,
+    channel_add,
+    channel_sum,
+    concat,
+    linear,
+    linear_w,
+    linear_x,
+    multiply,
+    relu,
+    relu_x,
+    sgd_update,
+    spatial_sum,
+    split,
+)
+from gland.ops.host_pool import (
+    avg_pool,
+    avg_pool_x,
+    global_avg_pool,
+    global_avg_pool_x,
+    max_pool,
+    max_pool_t,
+    max_pool_x,
+)
+from gland.ops.host_upsample import upsample_bilinear, upsample_bilinear_x, upsample_nearest, upsample_nearest_x
+
+__all__ = [
+    "add",
+    "avg_pool",
+    "avg_pool_x",
+    "broadcast",
+    "channel_add",
+    "channel_sum",
+    "concat",
+    "conv",
+    "conv_relu",
+    "conv_w",
+    "conv_x",
+    "global_avg_pool",
+    "global_avg_pool_x",
+    "linear",
+    "linear_w",
+    "linear_x",
+    "max_pool",
+    "max_pool_t",
+    "max_pool_x",
+    "multiply",
+    "relu",
+    "relu_x",
+    "sgd_update",
+    "spatial_sum",
+    "split",
+    "upsample_bilinear",
+    "upsample_bilinear_x",
+    "upsample_nearest",
+    "upsample_nearest_x",
+]

@@ -1,0 +1,99 @@
+"""Max and average pooling on the host: a loop over the few places inside a window, each a strided view of the image."""
+
+import numpy as np
+
+from gland.ops.layout import nchw, nhwc
+
+
+def pooled_size(size, kernel, stride, pad, ceil_mode):
+    """Number of windows along both axes; with ceil_mode a last window may reach over the edge but must start inside."""
+
+    def count(n, k):
+        room = n + 2 * pad - k
+        windows = -(-room // stride) + 1 if ceil_mode else room // stride + 1
+        return windows - 1 if ceil_mode and (windows - 1) * stride >= n + pad else windows
+
+    return count(size[0], kernel[0]), count(size[1], kernel[1])
+
+
+def _reach(count, kernel, stride):
+    return (count - 1) * stride + kernel
+
+
+def _places(x, kernel, stride, out):
+    """For each place (kh, kw) of a window, in order, the view (N,OH,OW,C) of x (N,H,W,C) that it covers."""
+    for kh in range(kernel[0]):
+        for kw in range(kernel[1]):
+            yield x[:, kh : kh + stride * (out[0] - 1) + 1 : stride, kw : kw + stride * (out[1] - 1) + 1 : stride]
+
+
+def _padded(x, kernel, stride, pad, out, fill):
+    """x (N,H,W,C) with a border of fill, as far as the windows reach."""
+    n, h, w, c = x.shape
+    reach = _reach(out[0], kernel[0], stride), _reach(out[1], kernel[1], stride)
+    if pad == 0 and reach[0] <= h and reach[1] <= w:
+        return x
+    big = np.full((n, max(reach[0], pad + h), max(reach[1], pad + w), c), fill, x.dtype)
+    big[:, pad : pad + h, pad : pad + w] = x
+    return big
+
+
+def max_pool(x, kernel, stride, pad, ceil_mode):
+    out = pooled_size(x.shape[2:], kernel, stride, pad, ceil_mode)
+    x = _padded(nhwc(x), kernel, stride, pad, out, -np.inf)
+    places = _places(x, kernel, stride, out)
+    y = next(places).copy()
+    argmax = np.zeros(y.shape, np.uint8 if kernel[0] * kernel[1] <= 256 else np.int32)
+    for k, candidate in enumerate(places, 1):
+        wins = candidate.real > y.real
+        np.copyto(y, candidate, where=wins)
+        argmax[wins] = k
+    return nchw(y), nchw(argmax)
+
+
+def max_pool_x(dy, argmax, kernel, stride, pad, size):
+    dy, argmax = nhwc(dy), nhwc(argmax)
+    out, (h, w) = dy.shape[1:3], size
+    reach = _reach(out[0], kernel[0], stride), _reach(out[1], kernel[1], stride)
+    dx = np.zeros((dy.shape[0], max(reach[0], pad + h), max(reach[1], pad + w), dy.shape[3]), dy.dtype)
+    for k, place in enumerate(_places(dx, kernel, stride, out)):
+        place += dy * (argmax == k)
+    return nchw(np.ascontiguousarray(dx[:, pad : pad + h, pad : pad + w]))
+
+
+def max_pool_t(tx, argmax, kernel, stride, pad):
+    argmax = nhwc(argmax)
+    out = argmax.shape[1:3]
+    tx = _padded(nhwc(tx), kernel, stride, pad, out, 0)
+    ty = np.zeros(argmax.shape, tx.dtype)
+    for k, place in enumerate(_places(tx, kernel, stride, out)):
+        ty += place * (argmax == k)
+    return nchw(ty)
+
+
+def avg_pool(x, kernel, stride, pad):
+    out = pooled_size(x.shape[2:], kernel, stride, pad, False)
+    x = _padded(nhwc(x), kernel, stride, pad, out, 0)
+    return nchw(sum(_places(x, kernel, stride, out)) / (kernel[0] * kernel[1])).astype(x.dtype, copy=False)
+
+
+def avg_pool_x(dy, kernel, stride, pad, size):
+    dy = nhwc(dy) / (kernel[0] * kernel[1])
+    out, (h, w) = dy.shape[1:3], size
+    reach = _reach(out[0], kernel[0], stride), _reach(out[1], kernel[1], stride)
+    dx = np.zeros((dy.shape[0], max(reach[0], pad + h), max(reach[1], pad + w), dy.shape[3]), dy.dtype)
+    for place in _places(dx, kernel, stride, out):
+        place += dy
+    return nchw(np.ascontiguousarray(dx[:, pad : pad + h, pad : pad + w]))
+
+
+def global_avg_pool(x):
+    return x.mean(axis=(2, 3))
+
+
+def global_avg_pool_x(dy, size):
+    n, c = dy.shape
+    h, w = size
+    dx = np.empty((n, h, w, c), dy.dtype)
+    dx[:] = (dy / (h * w))[:, None, None]
+    return nchw(dx)
