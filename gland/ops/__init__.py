@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gland.ops import host
+from gland.ops.layout import hwio, oihw
 
 Array = Any  # numpy.ndarray, or a device array with the same interface
 Size = tuple[int, int]
@@ -157,6 +158,16 @@ def linear_w(x: Array, dy: Array) -> Array:
     return _room(x).linear_w(x, dy)
 
 
+def softmax(x: Array) -> Array:
+    """exp(x_l) / sum_m exp(x_m) over axis 1 of (N,L,...); a complex x is shifted by its largest real part."""
+    return _room(x).softmax(x)
+
+
+def log_softmax(x: Array) -> Array:
+    """x_l - log sum_m exp(x_m) over axis 1 of (N,L,...)."""
+    return _room(x).log_softmax(x)
+
+
 def add(a: Array, b: Array) -> Array:
     """a + b, of one shape."""
     return _room(a).add(a, b)
@@ -185,6 +196,16 @@ def concat(xs: list[Array]) -> Array:
 def split(x: Array, channels: list[int]) -> list[Array]:
     """The adjoint of concat: (N, sum of channels, H, W) cut into pieces, views where the device allows."""
     return _room(x).split(x, channels)
+
+
+def parameter(values: np.ndarray) -> np.ndarray:
+    """A host parameter in the memory layout that the operations read fastest; same shape, same values."""
+    return oihw(hwio(values)) if values.ndim == 4 else np.ascontiguousarray(values)
+
+
+def like(values: np.ndarray, x: Array) -> Array:
+    """A host array brought to where x lives."""
+    return _room(x).like(values, x)
 
 
 def sgd_update(w: Array, dw: Array, v: Array, rate: float, momentum: float, decay: float) -> None:

@@ -1,0 +1,27 @@
+"""The layers, one short file each. gland/layers/base.py states the protocol that they all follow."""
+
+from gland.layers.activation import Dropout, ReLU
+from gland.layers.base import Layer
+from gland.layers.conv import Conv2d, ConvReLU
+from gland.layers.deconv import Deconv2d
+from gland.layers.linear import Linear
+from gland.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
+from gland.layers.softmax import LogSoftmax, Softmax
+from gland.layers.upsample import UpsampleBilinear, UpsampleNearest
+
+__all__ = [
+    "AvgPool2d",
+    "Conv2d",
+    "ConvReLU",
+    "Deconv2d",
+    "Dropout",
+    "GlobalAvgPool",
+    "Layer",
+    "Linear",
+    "LogSoftmax",
+    "MaxPool2d",
+    "ReLU",
+    "Softmax",
+    "UpsampleBilinear",
+    "UpsampleNearest",
+]

@@ -1,0 +1,133 @@
+"""Eqs. (1), (2), (4) and (5), each a function and the gradient of that function.
+
+logits a (N, 2) of the classes benign, malignant; logits s (N, 2, H, W) of the channels gland, background; S (N, H, W) in
+{0, 1}, the gland mask; f (N, H, W) in [0, 1], the prior; J = N H W, the number of pixels. Two departures from the paper hold for
+all: a batch takes the mean over its images (the paper's batch is 1), and L_s is the mean over pixels where the paper has
+the sum, since at 224 x 224 pixels the sum is 34,779 at P = 0.5 beside an L_c of 0.69, and no lambda balances those.
+
+Everything is computed from log-probabilities, so nothing overflows and no logarithm of 0 is taken.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from gland import ops
+
+Array = Any
+
+
+def class_loss(logits: Array, label: Array) -> Array:
+    """Eqs. (1), (2):  L_c = -(1/N) sum_n log Q_y,  Q = softmax(a).   label y (N,) in {0, 1}"""
+    return -(_one_hot(label, logits) * ops.log_softmax(logits)).sum() / len(logits)
+
+
+def class_loss_grad(logits: Array, label: Array) -> Array:
+    """dL_c/da = (1/N) (Q - y), y one-hot."""
+    return (ops.softmax(logits) - _one_hot(label, logits)) / len(logits)
+
+
+def soft_target_loss(logits: Array, mask: Array, f: Array) -> Array:
+    """Eq. (4), its minus read as covering the whole sum:
+
+        L_s = -(1/J) sum_j [ S_j f_j log P_g + (1 - S_j f_j) log P_b ]
+
+    Its minimiser is P_g = S f, so with Eq. (6) a pixel is gland only where f > 1/2.
+    Departs from paper: mean over pixels; the leading minus, which as typeset covers only the first term and leaves the loss
+    unbounded below.
+    """
+    return _cross_entropy(logits, mask * f, 1 - mask * f)
+
+
+def soft_target_loss_grad(logits: Array, mask: Array, f: Array) -> tuple[Array, Array]:
+    """dL_s/ds_g = (1/J) (P_g - S f) = -dL_s/ds_b;   dL_s/df = (1/J) S (log P_b - log P_g)"""
+    log_gland, log_background = _log_probabilities(logits)
+    df = mask * (log_background - log_gland) / mask.size
+    return _cross_entropy_grad(logits, mask * f, 1 - mask * f), df
+
+
+def weight_loss(logits: Array, mask: Array, f: Array) -> Array:
+    """Eq. (4), f read as a weight on the gland pixels:
+
+        L_s = -(1/J) sum_j [ S_j f_j log P_g + (1 - S_j) log P_b ]
+
+    Departs from paper: mean over pixels; S f weights the gland term only, since the paper's target S f forbids glands
+    wherever f < 1/2.
+    """
+    return _cross_entropy(logits, mask * f, 1 - mask)
+
+
+def weight_loss_grad(logits: Array, mask: Array, f: Array) -> tuple[Array, Array]:
+    """dL_s/ds = (1/J) [ w P - t ],  t = (S f, 1 - S),  w = t_g + t_b;   dL_s/df = -(1/J) S log P_g"""
+    log_gland, _ = _log_probabilities(logits)
+    return _cross_entropy_grad(logits, mask * f, 1 - mask), -mask * log_gland / mask.size
+
+
+def balanced_weight_loss(logits: Array, mask: Array, f: Array) -> Array:
+    """Eq. (4), f read as a weight that averages one over each image's gland pixels:
+
+        L_s = -(1/J) sum_j [ S_j (f_j / m) log P_g + (1 - S_j) log P_b ],   m = sum_j S_j f_j / sum_j S_j  per image
+
+    Departs from paper: as weight_loss, and divided by m, since f averages well below 1 and would starve the gland class.
+    An image whose f vanishes on every gland pixel weighs them all 1.
+    """
+    weight, _ = _balanced(mask, f)
+    return _cross_entropy(logits, mask * weight, 1 - mask)
+
+
+def balanced_weight_loss_grad(logits: Array, mask: Array, f: Array) -> tuple[Array, Array]:
+    """dL_s/ds as for weight_loss with f / m in f's place;   with e_j = -(1/J) S_j log P_g, and G = sum_j S_j per image,
+
+    dL_s/df_j = (1/m) [ e_j - (S_j / G) sum_i e_i f_i / m ]
+    """
+    weight, m = _balanced(mask, f)
+    log_gland, _ = _log_probabilities(logits)
+    e = -mask * log_gland / mask.size
+    glands = np.maximum(mask.sum(axis=(1, 2), keepdims=True).real, 1)
+    df = (e - mask / glands * (e * weight).sum(axis=(1, 2), keepdims=True)) / m
+    return _cross_entropy_grad(logits, mask * weight, 1 - mask), df * (f.real.max(axis=(1, 2), keepdims=True) > 0)
+
+
+def joint_loss(loss_class: Array, loss_segmentation: Array, lam: float) -> Array:
+    """Eq. (5):  L = lambda L_c + (1 - lambda) L_s"""
+    return lam * loss_class + (1 - lam) * loss_segmentation
+
+
+SEGMENTATION_LOSSES = {
+    "balanced-weight": (balanced_weight_loss, balanced_weight_loss_grad),
+    "weight": (weight_loss, weight_loss_grad),
+    "soft-target": (soft_target_loss, soft_target_loss_grad),
+}
+
+
+def _one_hot(label, logits):
+    return ops.like(np.arange(logits.shape[1]), logits) == label[:, None]
+
+
+def _log_probabilities(logits):
+    log_p = ops.log_softmax(logits)
+    return log_p[:, 0], log_p[:, 1]
+
+
+def _cross_entropy(logits, gland, background):
+    """-(1/J) sum_j [ t_g log P_g + t_b log P_b ] with weights t = (gland, background), each (N, H, W)"""
+    log_gland, log_background = _log_probabilities(logits)
+    return -(gland * log_gland + background * log_background).sum() / gland.size
+
+
+def _cross_entropy_grad(logits, gland, background):
+    """(1/J) [ w P - t ], w = t_g + t_b"""
+    p = ops.softmax(logits)
+    ds = p * (gland + background)[:, None]
+    ds[:, 0] -= gland
+    ds[:, 1] -= background
+    return ds / gland.size
+
+
+def _balanced(mask, f):
+    """f / m, and m (N, 1, 1), the mean of f over the image's gland pixels."""
+    inside = (mask * f).sum(axis=(1, 2), keepdims=True)
+    glands = mask.sum(axis=(1, 2), keepdims=True)
+    usable = inside.real > 0
+    m = (inside + ~usable) / (glands + (glands.real == 0))
+    return f / m * usable + ~usable, m
