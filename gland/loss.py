@@ -71,7 +71,7 @@ def balanced_weight_loss(logits: Array, mask: Array, f: Array) -> Array:
     Departs from paper: as weight_loss, and divided by m, since f averages well below 1 and would starve the gland class.
     An image whose f vanishes on every gland pixel weighs them all 1.
     """
-    weight, _ = _balanced(mask, f)
+    weight, _, _ = _balanced(mask, f)
     return _cross_entropy(logits, mask * weight, 1 - mask)
 
 
@@ -80,12 +80,12 @@ def balanced_weight_loss_grad(logits: Array, mask: Array, f: Array) -> tuple[Arr
 
     dL_s/df_j = (1/m) [ e_j - (S_j / G) sum_i e_i f_i / m ]
     """
-    weight, m = _balanced(mask, f)
+    weight, m, usable = _balanced(mask, f)
     log_gland, _ = _log_probabilities(logits)
     e = -mask * log_gland / mask.size
     glands = np.maximum(mask.sum(axis=(1, 2), keepdims=True).real, 1)
     df = (e - mask / glands * (e * weight).sum(axis=(1, 2), keepdims=True)) / m
-    return _cross_entropy_grad(logits, mask * weight, 1 - mask), df * (f.real.max(axis=(1, 2), keepdims=True) > 0)
+    return _cross_entropy_grad(logits, mask * weight, 1 - mask), df * usable
 
 
 def joint_loss(loss_class: Array, loss_segmentation: Array, lam: float) -> Array:
@@ -125,9 +125,9 @@ def _cross_entropy_grad(logits, gland, background):
 
 
 def _balanced(mask, f):
-    """f / m, and m (N, 1, 1), the mean of f over the image's gland pixels."""
+    """f / m; m (N, 1, 1), the mean of f over the image's gland pixels; and whether there is such a mean, else the weight is 1."""
     inside = (mask * f).sum(axis=(1, 2), keepdims=True)
     glands = mask.sum(axis=(1, 2), keepdims=True)
     usable = inside.real > 0
     m = (inside + ~usable) / (glands + (glands.real == 0))
-    return f / m * usable + ~usable, m
+    return f / m * usable + ~usable, m, usable

@@ -1,0 +1,72 @@
+"""What every network shares: its layers by name, and all parameters in one flat buffer beside all gradients."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gland import backend
+from gland.errors import InputError
+from gland.layers import Layer
+
+Array = Any
+
+
+class Network:
+    """A network is its layers by name: a subclass fills `layers` and calls `flatten` once.
+
+    The parameters are views into `flat` and their gradients views into `flat_grad`, each in its layer's own memory order,
+    so that the solver updates all of them with one operation.
+    """
+
+    layers: dict[str, Layer]
+    flat: Array
+    flat_grad: Array
+
+    def _slots(self) -> Iterator[tuple[str, Layer, str]]:
+        for path, layer in self.layers.items():
+            for name in layer.names:
+                yield f"{path}.{name}", layer, name
+
+    def parameters(self) -> dict[str, Array]:
+        """Every parameter by its path, such as classifier.stage1.conv1.w."""
+        return {path: getattr(layer, name) for path, layer, name in self._slots()}
+
+    def gradients(self) -> dict[str, Array]:
+        """The gradient of every parameter, under the parameter's path."""
+        return {path: getattr(layer, "d" + name) for path, layer, name in self._slots()}
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero."""
+        self.flat_grad[...] = 0
+
+    def flatten(self, dtype: Any = None, device: bool = False) -> None:
+        """Move all parameters into one buffer of dtype (default: as they are), on the host or on the device."""
+        slots = list(self._slots())
+        values = [backend.to_host(getattr(layer, name)) for _, layer, name in slots]
+        flat = np.concatenate([v.ravel(order="K") for v in values]).astype(dtype or values[0].dtype, copy=False)
+        self.flat, self.flat_grad = flat, np.zeros_like(flat)
+        if device:
+            self.flat, self.flat_grad = backend.to_device(flat), backend.to_device(self.flat_grad)
+        start = 0
+        for (_, layer, name), value in zip(slots, values, strict=True):
+            order = np.argsort([-s for s in value.strides], kind="stable")  # the axes as they lie in memory
+            for attribute, buffer in ((name, self.flat), ("d" + name, self.flat_grad)):
+                piece = buffer[start : start + value.size].reshape([value.shape[axis] for axis in order])
+                setattr(layer, attribute, piece.transpose(np.argsort(order).tolist()))
+            start += value.size
+
+    def load(self, values: dict[str, np.ndarray], source: str = "the checkpoint") -> None:
+        """Copy values into the parameters of the same names. Raises InputError if names or shapes differ."""
+        own = self.parameters()
+        if missing := sorted(own.keys() ^ values.keys()):
+            raise InputError(
+                f"{source} does not fit this network: {missing[0]} is in only one of them; use its own options"
+            )
+        for path, parameter in own.items():
+            value = values[path]
+            if value.shape != parameter.shape:
+                raise InputError(
+                    f"{source} does not fit this network: {path} is {value.shape}, not {parameter.shape}; use its own options"
+                )
+            parameter[...] = backend.to_device(value) if backend.is_device_array(parameter) else value
