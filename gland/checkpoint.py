@@ -1,0 +1,92 @@
+"""A run's files: what it was asked to do, and where it stands.
+
+    RUN/config.json     every option, and the names of the images in each set
+    RUN/last.npz        parameters, velocity and progress: all that --resume needs
+    RUN/best.npz        the parameters that did best on the validation images
+
+An .npz holds plain arrays, is read with allow_pickle=False, and carries a SHA-256 of its own contents.
+"""
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gland import backend
+from gland.errors import InputError
+from gland.files import write_atomic, write_text
+
+PARAMETER = "parameter/"
+
+
+def save(path: Path, parameters: dict[str, Any], state: dict[str, Any], **arrays: Any) -> None:
+    """Write parameters by name, further arrays, and a state that JSON can hold; atomic."""
+    contents = {PARAMETER + name: np.ascontiguousarray(backend.to_host(value)) for name, value in parameters.items()}
+    contents |= {name: np.ascontiguousarray(backend.to_host(value)) for name, value in arrays.items()}
+    contents["state"] = np.array(json.dumps(state))
+    contents["sha256"] = np.array(_digest(contents))
+    write_atomic(path, lambda file: np.savez(file, **contents))
+
+
+def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, np.ndarray]]:
+    """Parameters, state and further arrays. Raises InputError if the file is absent, damaged or something else."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist; the run has not saved a checkpoint yet, or the folder is not a run")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            contents = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise InputError(f"{path} cannot be read as a checkpoint ({error}); use the run's other checkpoint") from error
+    if "sha256" not in contents or str(contents.pop("sha256")) != _digest(contents):
+        raise InputError(f"{path} is damaged: its contents do not match their checksum; use the run's other checkpoint")
+    state = json.loads(str(contents.pop("state")))
+    parameters = {k.removeprefix(PARAMETER): v for k, v in contents.items() if k.startswith(PARAMETER)}
+    return parameters, state, {k: v for k, v in contents.items() if not k.startswith(PARAMETER)}
+
+
+def save_config(run: Path, config: dict[str, Any]) -> None:
+    """Write RUN/config.json; atomic."""
+    write_text(run / "config.json", json.dumps(config, indent=2) + "\n")
+
+
+def load_config(run: str | Path) -> dict[str, Any]:
+    """Read RUN/config.json. Raises InputError if RUN is not a run."""
+    run = Path(run)
+    path = run / "config.json"
+    if not run.is_dir():
+        raise InputError(f"{run} is not a folder; name the run folder that train.py printed")
+    if not path.exists():
+        raise InputError(f"{run} is not a run: it has no config.json; name the folder that train.py printed")
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not valid JSON ({error}); the run has to be made again") from error
+
+
+def load_network(run: str | Path, which: str = "best", device: str = "cpu") -> Any:
+    """The network of a run with its "best" or "last" weights; "best" falls back to last where no best was saved yet."""
+    from gland.networks import build
+
+    run = Path(run)
+    config = load_config(run)
+    path = run / f"{which}.npz"
+    if which == "best" and not path.exists():
+        path = run / "last.npz"
+    parameters, _, _ = load(path)
+    network = build(config)
+    network.load(parameters, str(path))
+    if backend.select(device).is_device:
+        network.flatten(device=True)
+    return network
+
+
+def _digest(contents: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(contents):
+        value = contents[name]
+        digest.update(f"{name} {value.dtype} {value.shape} ".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()

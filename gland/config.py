@@ -1,0 +1,127 @@
+"""What a training run is asked to do: the options of train.py, their defaults, and the two recipes."""
+
+import argparse
+from typing import Any
+
+from gland.data.splits import BY
+from gland.errors import InputError
+from gland.loss import SEGMENTATION_LOSSES
+from gland.networks import NETWORKS
+from gland.prior import PRIORS
+from gland.solver import SCHEDULES
+
+# What a recipe sets; an option given on the command line wins over it. The default recipe trains less on the phantom
+# set, which is easier and small, so that `python train.py` ends within minutes.
+RECIPES: dict[str, dict[str, Any]] = {
+    "default": dict(
+        pretrain=1000, iterations=3000, batch=4, rate=1e-2, momentum=0.9, decay=5e-4, schedule="cosine", warmup=100,
+    ),
+    "paper": dict(
+        pretrain=2000, iterations=20000, batch=1, rate=1e-5, momentum=0.99, decay=5e-4, schedule="constant", warmup=0,
+    ),
+}  # fmt: skip
+PHANTOM = dict(pretrain=200, iterations=450)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of train.py, in groups; help gives each one's default and unit."""
+    p = argparse.ArgumentParser(
+        prog="train.py",
+        description="Train a network that classifies colon tissue and segments its glands, then evaluate it.",
+        epilog="With no options: makes a synthetic data set, trains the joint network on it, evaluates it.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    unset = argparse.SUPPRESS  # the recipe's value is the default
+
+    data = p.add_argument_group("data")
+    data.add_argument("--data", metavar="DIR", help="folder of Warwick-QU as released; default: the synthetic set")
+    data.add_argument("--split-by", choices=BY, default="visual_field", help="what a split keeps together")
+    data.add_argument(
+        "--fold", type=int, metavar="I", help="cross-validation fold 0..folds-1; default: one 70/10/20 split"
+    )
+    data.add_argument("--folds", type=int, metavar="K", default=5, help="number of folds")
+
+    net = p.add_argument_group("network")
+    net.add_argument("--network", choices=NETWORKS, default="joint", help="which network")
+    net.add_argument("--width", type=int, metavar="W", default=16, help="channels of the first stage")
+    net.add_argument("--no-skip", dest="skip", action="store_false", help="no skip connections, as in the paper's text")
+    net.add_argument("--prior", choices=tuple(PRIORS), default="gradient", help="what Eq. 3 is turned into")
+    net.add_argument("--no-prior", dest="use_prior", action="store_false", help="ablation: a joint network without f")
+    net.add_argument(
+        "--no-scores", dest="use_scores", action="store_false", help="ablation: without Q in the segmenter"
+    )
+
+    loss = p.add_argument_group("loss")
+    loss.add_argument("--lam", "--lambda", type=float, default=0.5, help="lambda of Eq. 5, in [0, 1]")
+    loss.add_argument("--loss", choices=tuple(SEGMENTATION_LOSSES), default="balanced-weight", help="reading of Eq. 4")
+    loss.add_argument(
+        "--prior-gradient", choices=("detached", "exact"), default="detached", help="f as a constant, or differentiated"
+    )
+
+    train = p.add_argument_group("training (defaults: the recipe's)")
+    train.add_argument("--recipe", choices=tuple(RECIPES), default="default", help="a set of values for this group")
+    train.add_argument("--iterations", type=int, metavar="N", default=unset, help="steps of training")
+    train.add_argument("--pretrain", type=int, metavar="N", default=unset, help="steps of the classifier alone, before")
+    train.add_argument("--batch", type=int, metavar="N", default=unset, help="images a step")
+    train.add_argument("--rate", type=float, default=unset, help="learning rate")
+    train.add_argument("--momentum", type=float, default=unset, help="momentum, in [0, 1)")
+    train.add_argument("--decay", type=float, default=unset, help="weight decay")
+    train.add_argument("--schedule", choices=SCHEDULES, default=unset, help="how the rate falls")
+    train.add_argument("--warmup", type=int, metavar="N", default=unset, help="steps during which the rate rises")
+    train.add_argument("--clip", type=float, metavar="NORM", default=5.0, help="largest norm of the gradient, 0 = none")
+    train.add_argument("--crop", type=int, metavar="PX", default=224, help="training window, a multiple of 32 pixels")
+    train.add_argument("--no-augment", dest="augment", action="store_false", help="random windows only")
+
+    run = p.add_argument_group("run")
+    run.add_argument("--out", metavar="DIR", help="run folder; default: a new one under runs/")
+    run.add_argument(
+        "--resume", metavar="RUN", help="go on with an interrupted run; all other options are read from it"
+    )
+    run.add_argument("--seed", type=int, default=0, help="seed of everything that is random")
+    run.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute")
+    run.add_argument("--log-every", type=int, metavar="N", default=25, help="steps between rows of log.csv")
+    run.add_argument("--validate-every", type=int, metavar="N", default=250, help="steps between validations")
+    run.add_argument("--save-every", type=float, metavar="S", default=60, help="seconds between checkpoints")
+    return p
+
+
+def complete(options: argparse.Namespace) -> dict[str, Any]:
+    """The configuration of a run: the options, completed by the recipe. Raises InputError for values out of range."""
+    config = {k: v for k, v in vars(options).items() if k not in ("resume", "out")}
+    recipe = RECIPES[config["recipe"]]
+    if config["recipe"] == "default" and config["data"] is None:
+        recipe = recipe | PHANTOM
+    config = recipe | config
+    if config["network"] not in ("joint",):
+        config["pretrain"] = 0
+    _check(config)
+    return config
+
+
+def _check(config: dict[str, Any]) -> None:
+    rules = {
+        "lam": (0 <= config["lam"] <= 1, "must be between 0 and 1"),
+        "width": (config["width"] >= 1, "must be at least 1"),
+        "batch": (config["batch"] >= 1, "must be at least 1"),
+        "iterations": (config["iterations"] >= 1, "must be at least 1"),
+        "pretrain": (config["pretrain"] >= 0, "must not be negative"),
+        "rate": (0 < config["rate"] < float("inf"), "must be positive"),
+        "momentum": (0 <= config["momentum"] < 1, "must be at least 0 and below 1"),
+        "decay": (config["decay"] >= 0, "must not be negative"),
+        "warmup": (config["warmup"] >= 0, "must not be negative"),
+        "clip": (config["clip"] >= 0, "must not be negative; 0 means no clipping"),
+        "crop": (
+            config["crop"] > 0 and config["crop"] % 32 == 0 and config["crop"] <= 480,
+            "must be 32, 64, .. or 480",
+        ),
+        "log_every": (config["log_every"] >= 1, "must be at least 1"),
+        "validate_every": (config["validate_every"] >= 1, "must be at least 1"),
+        "folds": (config["folds"] >= 2, "must be at least 2"),
+        "seed": (config["seed"] >= 0, "must not be negative"),
+    }
+    for name, (fine, rule) in rules.items():
+        if not fine:
+            raise InputError(f"--{name.replace('_', '-')} is {config[name]}; it {rule}")
+    fold = config["fold"]
+    if fold is not None and not 0 <= fold < config["folds"]:
+        raise InputError(f"--fold is {fold}; with {config['folds']} folds it must be 0 to {config['folds'] - 1}")

@@ -1,0 +1,224 @@
+"""The training run: data, phases, steps, validation, checkpoints. `python train.py` comes here.
+
+A run is a pure function of its configuration: batches come from (seed, step), nothing else is random, and a checkpoint
+holds all that changes. So an interrupted run that is resumed ends with the bits of one that was not.
+"""
+
+import csv
+import io
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from gland import backend, checkpoint, data
+from gland.errors import InputError
+from gland.files import write_text
+from gland.networks import build
+from gland.solver import SGD, learning_rate
+from gland.validation import validate
+
+COLUMNS = (
+    "phase", "step", "loss", "loss_class", "loss_seg", "learning_rate", "class_accuracy", "pixel_accuracy",
+    "val_loss", "val_class_accuracy", "val_pixel_accuracy", "val_dsc", "seconds",
+)  # fmt: skip
+SUMS = ("loss", "loss_class", "loss_seg", "class_accuracy", "pixel_accuracy")
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM arrived; the run is saved."""
+
+
+class Diverged(Exception):
+    """The loss is not finite any more. The message says where and what to do."""
+
+
+class Training:
+    """One run in one folder. `run()` does all that is left to do; it may be called on a fresh or a resumed run."""
+
+    def __init__(self, config: dict[str, Any], folder: Path, train: list[data.Sample], val: list[data.Sample]):
+        self.config, self.folder, self.train, self.val = config, folder, train, val
+        self.device = backend.select(config["device"])
+        self.network = build(config)
+        self.network.flatten(device=self.device.is_device)
+        self.phases = _phases(config)
+        self.solver = self._solver()
+        self.phase, self.step, self.best, self.seconds = 0, 0, -np.inf, 0.0
+        self.sums, self.counted = dict.fromkeys(SUMS, 0.0), 0
+        self.rows: list[dict[str, Any]] = []
+
+    def run(self) -> None:
+        """All phases to the end. Raises Interrupted or Diverged; what was reached is saved then."""
+        self.saved = self.started = time.monotonic()
+        with _stop_signals() as stop:
+            while self.phase < len(self.phases):
+                name, steps = self.phases[self.phase]
+                self._run_phase(name, steps, stop)
+                self.phase, self.step, self.solver = self.phase + 1, 0, self._solver()
+            self.save()
+
+    def _run_phase(self, name: str, steps: int, stop: list[int]) -> None:
+        c = self.config
+        seed = c["seed"] + self.phase * 1_000_003  # another stream of batches for each phase
+        batches = data.Batches(self.train, c["batch"], c["crop"], seed, c["augment"], start_step=self.step)
+        bar = tqdm(total=steps, initial=self.step, desc=f"{name:8s}", unit="step", mininterval=0.5, dynamic_ncols=True)
+        with batches, bar:
+            while self.step < steps:
+                if stop:
+                    self.save()
+                    raise Interrupted
+                rate = learning_rate(self.step, steps, c["rate"], c["schedule"], c["warmup"])
+                self._step(name, next(batches), rate)
+                self.step += 1
+                bar.update()
+                last = self.step == steps
+                validating = name != "pretrain" and (self.step % c["validate_every"] == 0 or last)
+                if validating or last or self.step % c["log_every"] == 0:
+                    bar.set_postfix(self._log(name, rate, validating))
+                if time.monotonic() - self.saved > c["save_every"]:
+                    self.save()
+
+    def _step(self, phase: str, batch: data.Batch, rate: float) -> None:
+        c, net = self.config, self.network
+        x, mask, malignant = (self.device.to_device(a) for a in (batch.images, batch.mask, batch.malignant))
+        net.zero_grad()
+        if phase == "pretrain":
+            losses = net.class_loss_and_grad(x, malignant)
+        else:
+            losses = net.loss_and_grad(x, mask, malignant, c["lam"], c["loss"], c["prior_gradient"])
+        if not np.isfinite(float(losses.total)):
+            raise Diverged(self._divergence(phase, float(losses.total), x))
+        self.solver.step(rate)
+        self._count(losses, mask, malignant)
+
+    def _count(self, losses, mask, malignant):
+        values = [losses.total, losses.loss_class, losses.loss_segmentation, None, None]
+        if losses.logits is not None:
+            values[3] = (losses.logits.argmax(axis=1) == malignant).mean()
+        if losses.seg_logits is not None:
+            values[4] = ((losses.seg_logits[:, 0] > losses.seg_logits[:, 1]) == (mask > 0)).mean()
+        for name, value in zip(SUMS, values, strict=True):
+            self.sums[name] += np.nan if value is None else float(value)
+        self.counted += 1
+
+    def _log(self, phase: str, rate: float, validating: bool) -> dict[str, str]:
+        row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
+        done = sum(steps for _, steps in self.phases[: self.phase]) + self.step
+        row |= {"phase": phase, "step": done, "learning_rate": rate}
+        row |= {name: value / self.counted for name, value in self.sums.items() if np.isfinite(value)}
+        self.sums, self.counted = dict.fromkeys(SUMS, 0.0), 0
+        if validating and self.val:
+            scores = validate(self.network, self.val)
+            row |= {f"val_{name}": value for name, value in scores._asdict().items() if value is not None}
+            if scores.merit > self.best:
+                self.best = scores.merit
+                checkpoint.save(self.folder / "best.npz", self.network.parameters(), {"step": done, "merit": self.best})
+        row["seconds"] = round(self._elapsed(), 1)
+        self.rows.append(row)
+        self._write_log()
+        shown = {"loss": "loss", "class_accuracy": "class", "pixel_accuracy": "pixel"}
+        return {short: f"{row[name]:.3f}" for name, short in shown.items() if row[name] != ""}
+
+    def _write_log(self) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.folder / "log.csv", text.getvalue())
+
+    def _elapsed(self) -> float:
+        return self.seconds + time.monotonic() - self.started
+
+    def save(self) -> None:
+        """Write RUN/last.npz: from it the run goes on as if it had never stopped."""
+        state = {
+            "phase": self.phase, "step": self.step, "best": self.best, "seconds": self._elapsed(),
+            "sums": self.sums, "counted": self.counted, "rows": self.rows,
+            "finished": self.phase == len(self.phases),
+        }  # fmt: skip
+        path = self.folder / "last.npz"
+        checkpoint.save(path, self.network.parameters(), state, velocity=self.solver.velocity)
+        self.saved = time.monotonic()
+
+    def restore(self) -> None:
+        """Take up the state of RUN/last.npz."""
+        path = self.folder / "last.npz"
+        parameters, state, arrays = checkpoint.load(path)
+        self.network.load(parameters, str(path))
+        self.solver.velocity[...] = self.device.to_device(arrays["velocity"])
+        self.phase, self.step, self.best, self.seconds = (state[k] for k in ("phase", "step", "best", "seconds"))
+        self.sums, self.counted, self.rows = state["sums"], state["counted"], state["rows"]
+
+    def _solver(self) -> SGD:
+        c = self.config
+        return SGD(self.network, c["momentum"], c["decay"], c["clip"] or None)
+
+    def _divergence(self, phase: str, value: float, x: Any) -> str:
+        where = first_nonfinite(self.network, x)
+        kept = self.folder / "last.npz"
+        good = f"the last good checkpoint is {kept}" if kept.exists() else "no checkpoint had been saved yet"
+        return f"the loss is {value} at step {self.step} of {phase}: {where}; {good}. Try a smaller --rate or --clip."
+
+
+def first_nonfinite(network: Any, x: Any) -> str:
+    """Which layer first holds or makes a value that is not finite, in the order of a forward pass over x."""
+    for path, parameter in network.parameters().items():
+        if not np.isfinite(backend.to_host(parameter)).all():
+            return f"the parameter {path} is no longer finite"
+    found: list[str] = []
+
+    def watched(path, forward):
+        def call(*args):
+            y, cache = forward(*args)
+            if not found and not np.isfinite(backend.to_host(y)).all():
+                found.append(path)
+            return y, cache
+
+        return call
+
+    for path, layer in network.layers.items():
+        layer.forward = watched(path, layer.forward)
+    try:
+        network.forward(x)
+    finally:
+        for layer in network.layers.values():
+            del layer.forward
+    return f"the output of {found[0]} is the first that is not finite" if found else "it arises in the loss itself"
+
+
+def _phases(config: dict[str, Any]) -> list[tuple[str, int]]:
+    phases = [("pretrain", config["pretrain"]), (config["network"], config["iterations"])]
+    return [(name, steps) for name, steps in phases if steps]
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collects the first SIGINT or SIGTERM, so that a step in hand is finished; a second one interrupts at once."""
+    received: list[int] = []
+
+    def note(number, frame):
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def choose_split(samples: list[data.Sample], config: dict[str, Any]) -> data.Split:
+    """The split or the fold that the configuration asks for, of the part "train" of the data set."""
+    train = [s for s in samples if s.part == "train"]
+    if not train:
+        raise InputError(f"{config['data']} has no training images (train_N); training needs that part")
+    if config["fold"] is None:
+        return data.split(train, config["split_by"], config["seed"])
+    return data.folds(train, config["folds"], config["split_by"], config["seed"])[config["fold"]]

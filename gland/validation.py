@@ -1,0 +1,49 @@
+"""How good a network is on the validation images, in one number for choosing a checkpoint and four to look at."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gland.data import Sample, resize, to_input
+from gland.metrics import dice, pixel_accuracy
+
+
+class Validation(NamedTuple):
+    """Means over whole images at the training scale of 500 x 500; None where the network has no such part."""
+
+    loss: float  # mean negative log-likelihood, of classes plus of pixels
+    class_accuracy: float | None
+    pixel_accuracy: float | None
+    dsc: float | None  # mean over the classes of each class's mean
+
+    @property
+    def merit(self) -> float:
+        """Larger is better: the accuracies and the DSC, averaged, less a hundredth of the loss, which settles ties."""
+        known = [v for v in self[1:] if v is not None]
+        return float(np.mean(known)) - 0.01 * self.loss
+
+
+def validate(network: Any, samples: Sequence[Sample]) -> Validation:
+    """Predict every sample whole and compare."""
+    losses, classes, pixels, dscs = [], [], [], {False: [], True: []}
+    for sample in map(resize, samples):
+        prediction = network.predict(to_input([sample.image]))
+        mask = sample.instances > 0
+        loss = 0.0
+        if prediction.q is not None:
+            loss -= np.log(max(prediction.q[0, int(sample.malignant)], 1e-12))
+            classes.append(bool(prediction.q[0].argmax()) == sample.malignant)
+        if prediction.p_gland is not None:
+            p = np.clip(prediction.p_gland[0], 1e-7, 1 - 1e-7)
+            loss -= np.log(np.where(mask, p, 1 - p)).mean()
+            pixels.append(pixel_accuracy(p > 0.5, mask))
+            dscs[sample.malignant].append(dice(p > 0.5, mask))
+        losses.append(loss)
+    dsc = [np.mean(values) for values in dscs.values() if values]
+    return Validation(
+        float(np.mean(losses)),
+        float(np.mean(classes)) if classes else None,
+        float(np.mean(pixels)) if pixels else None,
+        float(np.mean(dsc)) if dsc else None,
+    )
