@@ -5,6 +5,7 @@ from gland.layers.base import Layer
 from gland.layers.conv import Conv2d, ConvReLU
 from gland.layers.deconv import Deconv2d
 from gland.layers.linear import Linear
+from gland.layers.lrn import LocalResponseNorm
 from gland.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
 from gland.layers.softmax import LogSoftmax, Softmax
 from gland.layers.upsample import UpsampleBilinear, UpsampleNearest
@@ -18,6 +19,7 @@ __all__ = [
     "GlobalAvgPool",
     "Layer",
     "Linear",
+    "LocalResponseNorm",
     "LogSoftmax",
     "MaxPool2d",
     "ReLU",

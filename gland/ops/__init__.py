@@ -75,6 +75,11 @@ def channel_add(x: Array, b: Array) -> Array:
     return _room(x).channel_add(x, b)
 
 
+def channel_window_sum(x: Array, n: int) -> Array:
+    """(N,C,H,W): y[:,c] = sum of x[:,j] over the channels j with |j - c| <= n // 2; n odd, so it is its own adjoint."""
+    return _room(x).channel_window_sum(x, n)
+
+
 def relu(x: Array) -> Array:
     """max(x, 0); a complex x is compared by its real part."""
     return _room(x).relu(x)

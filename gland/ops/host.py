@@ -1,6 +1,7 @@
 """The host versions of every operation, in NumPy."""
 
 from gland.ops.host_conv import conv, conv_relu, conv_w, conv_x
+from gland.ops.host_lrn import channel_window_sum
 from gland.ops.host_pointwise import (
     add,
     broadcast,
@@ -38,6 +39,7 @@ __all__ = [
     "broadcast",
     "channel_add",
     "channel_sum",
+    "channel_window_sum",
     "concat",
     "conv",
     "conv_relu",
