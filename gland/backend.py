@@ -13,6 +13,7 @@ class Backend(NamedTuple):
     """Where a run computes."""
 
     is_device: bool
+    name: str
 
     def to_device(self, x: np.ndarray) -> Array:
         """x where this backend computes."""
@@ -40,4 +41,4 @@ def select(device: str) -> Backend:
     """ "cpu", "gpu", or "auto": the GPU if one can be used. Raises InputError for "gpu" without a usable one."""
     if device == "gpu":
         raise InputError("no GPU can be used yet; choose --device cpu")
-    return Backend(False)
+    return Backend(False, "the processor")

@@ -52,6 +52,19 @@ class Training:
         self.sums, self.counted = dict.fromkeys(SUMS, 0.0), 0
         self.rows: list[dict[str, Any]] = []
 
+    def summary(self) -> str:
+        """What this run is, in a few lines for the screen."""
+        c, sets = self.config, self.config["split"]
+        phases = ", ".join(f"{steps} steps of {name}" for name, steps in self.phases)
+        size = self.network.flat.size
+        return (
+            f"run      {self.folder}\n"
+            f"data     {c['data']}: {len(sets['train'])} training, {len(sets['val'])} validation, "
+            f"{len(sets['test'])} test images, split by {sets['by']}, seed {c['seed']}\n"
+            f"network  {c['network']}, width {c['width']}, {size:,} parameters, on {self.device.name}\n"
+            f"steps    {phases}, {c['batch']} windows of {c['crop']} x {c['crop']} pixels each\n"
+        )
+
     def run(self) -> None:
         """All phases to the end. Raises Interrupted or Diverged; what was reached is saved then."""
         self.saved = self.started = time.monotonic()

@@ -1,0 +1,155 @@
+"""A training run: repeatable to the bit, resumable to the bit, and clear about what went wrong."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from gland import checkpoint, config, data
+from gland.training import Diverged, Interrupted, Training, first_nonfinite
+
+
+def samples(count=6):
+    """Noise with a square gland, larger where malignant: enough to have something to fit."""
+    made = []
+    for i in range(count):
+        rng = np.random.default_rng(i)
+        image = rng.integers(0, 256, (96, 96, 3)).astype(np.uint8)
+        instances = np.zeros((96, 96), np.int32)
+        half = 30 if i % 2 else 15
+        instances[48 - half : 48 + half, 48 - half : 48 + half] = 1
+        image[instances > 0] //= 3
+        made.append(data.Sample(f"train_{i + 1}", image, instances, bool(i % 2)))
+    return made
+
+
+def settings(*options):
+    given = "--width 1 --batch 2 --crop 32 --pretrain 3 --iterations 5 --log-every 2 --validate-every 4 --device cpu"
+    c = config.complete(config.parser().parse_args([*given.split(), *options]))
+    names = [s.name for s in samples()]
+    return c | {"data": "made up", "split": {"by": "image", "train": names[:4], "val": names[4:], "test": []}}
+
+
+def training(folder, *options):
+    made = samples()
+    return Training(settings(*options), folder, made[:4], made[4:])
+
+
+def weights(run):
+    return checkpoint.load(run / "last.npz")
+
+
+def assert_same_bits(a, b):
+    (p, state_p, arrays_p), (q, state_q, arrays_q) = weights(a), weights(b)
+    assert p.keys() == q.keys()
+    assert all(np.array_equal(p[name], q[name]) for name in p)
+    assert np.array_equal(arrays_p["velocity"], arrays_q["velocity"])
+    for state in (state_p, state_q):
+        state.pop("seconds")
+        for row in state["rows"]:
+            row.pop("seconds")
+    assert state_p == state_q
+
+
+class StopAfter:
+    """Sends this process a signal once the given number of steps is done, as Ctrl-C would."""
+
+    def __init__(self, run, steps):
+        self.step, self.left = run._step, steps
+
+    def __call__(self, *args):
+        self.step(*args)
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_two_runs_of_one_seed_end_with_the_same_bits(tmp_path):
+    for name in "ab":
+        training(tmp_path / name).run()
+    assert_same_bits(tmp_path / "a", tmp_path / "b")
+
+
+def test_another_seed_ends_elsewhere(tmp_path):
+    training(tmp_path / "a").run()
+    training(tmp_path / "b", "--seed", "1").run()
+    with pytest.raises(AssertionError):
+        assert_same_bits(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize("steps", [1, 3, 6])  # in pre-training, at its end, in joint training
+def test_an_interrupted_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path, steps):
+    training(tmp_path / "whole").run()
+    stopped = training(tmp_path / "stopped")
+    stopped._step = StopAfter(stopped, steps)
+    with pytest.raises(Interrupted):
+        stopped.run()
+    resumed = training(tmp_path / "stopped")
+    resumed.restore()
+    resumed.run()
+    assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_velocity_lost_on_resume_would_be_noticed(tmp_path):
+    training(tmp_path / "whole").run()
+    stopped = training(tmp_path / "stopped")
+    stopped._step = StopAfter(stopped, 6)
+    with pytest.raises(Interrupted):
+        stopped.run()
+    resumed = training(tmp_path / "stopped")
+    resumed.restore()
+    resumed.solver.velocity[...] = 0  # the planted mistake
+    resumed.run()
+    with pytest.raises(AssertionError):
+        assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_training_lowers_the_loss(tmp_path):
+    run = training(tmp_path, "--pretrain", "20", "--iterations", "60", "--rate", "0.02", "--width", "2")
+    run.run()
+    joint = [row["loss"] for row in run.rows if row["phase"] == "joint"]
+    assert np.mean(joint[-5:]) < 0.9 * np.mean(joint[:5])
+
+
+def test_the_log_has_a_row_per_interval_and_validation_where_asked(tmp_path):
+    training(tmp_path).run()
+    header, *rows = (tmp_path / "log.csv").read_text().splitlines()
+    rows = [dict(zip(header.split(","), row.split(","), strict=True)) for row in rows]
+    assert [(row["phase"], row["step"]) for row in rows] == [
+        ("pretrain", "2"), ("pretrain", "3"), ("joint", "5"), ("joint", "7"), ("joint", "8"),
+    ]  # fmt: skip
+    assert [bool(row["val_dsc"]) for row in rows] == [False, False, False, True, True]
+    assert (tmp_path / "best.npz").exists()
+
+
+def test_a_diverged_run_names_step_and_layer_and_keeps_the_last_good_checkpoint(tmp_path):
+    run = training(tmp_path, "--save-every", "0")
+    step = run._step
+
+    def poisoned(*args):
+        if run.phase == 1 and run.step == 2:
+            run.network.layers["segmenter.stage3.conv"].w[...] = np.nan
+        step(*args)
+
+    run._step = poisoned
+    with pytest.raises(Diverged, match=r"nan at step 2 of joint: .*segmenter\.stage3\.conv.*last\.npz"):
+        run.run()
+    parameters, state, _ = checkpoint.load(tmp_path / "last.npz")
+    assert state["step"] == 2 and all(np.isfinite(v).all() for v in parameters.values())
+
+
+def test_an_overflow_is_traced_to_the_layer_that_makes_it(tmp_path):
+    run = training(tmp_path)
+    run.network.layers["classifier.stage2.conv1"].w[...] = 1e30
+    run.network.layers["classifier.stage1.conv2"].b[...] = 1e30
+    x = np.ones((1, 3, 32, 32), np.float32)
+    with np.errstate(all="ignore"):
+        assert "classifier.stage2.conv1" in first_nonfinite(run.network, x)
+
+
+@pytest.mark.parametrize("network", ["class", "seg"])
+def test_the_halves_train_alone(tmp_path, network):
+    run = training(tmp_path, "--network", network)
+    run.run()
+    assert {row["phase"] for row in run.rows} == {network}
