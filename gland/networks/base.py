@@ -22,6 +22,7 @@ class Network:
     layers: dict[str, Layer]
     flat: Array
     flat_grad: Array
+    rng: np.random.Generator | None = None
 
     def _slots(self) -> Iterator[tuple[str, Layer, str]]:
         for path, layer in self.layers.items():
@@ -39,6 +40,10 @@ class Network:
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
         self.flat_grad[...] = 0
+
+    def set_rng(self, rng: np.random.Generator | None) -> None:
+        """What loss_and_grad draws its dropout from, where a network has some; None, as at the start, leaves it out."""
+        self.rng = rng
 
     def flatten(self, dtype: Any = None, device: bool = False) -> None:
         """Move all parameters into one buffer of dtype (default: as they are), on the host or on the device."""
