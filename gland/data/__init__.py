@@ -2,7 +2,8 @@
 
     sample.py         Sample, one annotated image; to_input, pixels -> network input
     warwick.py        read(folder) the Warwick-QU images as released; every fault is one InputError sentence
-    phantom.py        write(folder) a synthetic data set in the same layout, the built-in default
+    phantom.py        phantom.write(folder) a synthetic data set in the same layout, the built-in default
+    tissue.py         the painter behind it
     visual_fields.py  which tiles belong to one larger field, found from the images
     splits.py         split, folds: train, val and test sets that keep such groups whole
     crops.py          resize to 500 x 500, quadrants, windows
@@ -12,6 +13,7 @@
 `python -m gland.data FOLDER` prints what a folder holds.
 """
 
+from gland.data import phantom
 from gland.data.augment import NONE, Recipe
 from gland.data.batches import Batch, Batches
 from gland.data.crops import centre_window, evaluation_crops, quadrants, resize
@@ -32,6 +34,7 @@ __all__ = [
     "evaluation_crops",
     "find_visual_fields",
     "folds",
+    "phantom",
     "quadrants",
     "read",
     "read_image",

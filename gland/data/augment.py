@@ -1,8 +1,8 @@
 """Augmentation of one training window: one resampling for all of its geometry, then stain and light.
 
 Geometry: rotation, flip, scale and shear about the window's centre plus a smooth elastic field, composed into one map
-from window to image, so that pixels are interpolated once. Image (bilinear) and instances (nearest) are read at the same
-places.
+from window to image, so that pixels are interpolated once. Image (bilinear) and instances (nearest) are read at the
+same places.
 Stain: the amounts of hematoxylin and eosin, and the residual, are changed in optical density, OD = -log(I / 255).
 """
 
@@ -56,7 +56,7 @@ def sampling_places(rng: np.random.Generator, recipe: Recipe, size: int) -> np.n
     """Where each window pixel is read, (2, size, size) float32 rows and columns relative to the window's corner.
 
     place(u) = centre + A (u - centre) + elastic(u),  A = rotation . shear . scale . flip.
-    The elastic field is a cubic spline through KNOTS x KNOTS normal displacements (free-form deformation, Rueckert 1999).
+    The elastic field is a cubic spline through KNOTS x KNOTS displacements (free-form deformation, Rueckert 1999).
     """
     angle = np.radians(rng.uniform(-recipe.rotation, recipe.rotation))
     shear = rng.uniform(-recipe.shear, recipe.shear)

@@ -1,7 +1,7 @@
 """From images of any size to windows of one size.
 
-The paper resizes to 500 x 500 and cuts four 250 x 250 crops. Windows of 224 x 224, the network's training size, come from
-anywhere in the resized image or from one of those quadrants.
+The paper resizes to 500 x 500 and cuts four 250 x 250 crops. Windows of 224 x 224, the network's training size, come
+from anywhere in the resized image or from one of those quadrants.
 """
 
 from collections.abc import Sequence
