@@ -6,7 +6,7 @@ from typing import Any
 from gland.data.splits import BY
 from gland.errors import InputError
 from gland.loss import SEGMENTATION_LOSSES
-from gland.networks import NETWORKS
+from gland.networks import NETWORKS, WIDTHS
 from gland.prior import PRIORS
 from gland.solver import SCHEDULES
 
@@ -43,7 +43,9 @@ def parser() -> argparse.ArgumentParser:
 
     net = p.add_argument_group("network")
     net.add_argument("--network", choices=NETWORKS, default="joint", help="which network")
-    net.add_argument("--width", type=int, metavar="W", default=16, help="channels of the first stage")
+    net.add_argument(
+        "--width", type=int, metavar="W", default=unset, help="channels of the first stage; default: 16, alexnet 96"
+    )
     net.add_argument("--no-skip", dest="skip", action="store_false", help="no skip connections, as in the paper's text")
     net.add_argument("--prior", choices=tuple(PRIORS), default="gradient", help="what Eq. 3 is turned into")
     net.add_argument("--no-prior", dest="use_prior", action="store_false", help="ablation: a joint network without f")
@@ -91,7 +93,7 @@ def complete(options: argparse.Namespace) -> dict[str, Any]:
     recipe = RECIPES[config["recipe"]]
     if config["recipe"] == "default" and config["data"] is None:
         recipe = recipe | PHANTOM
-    config = recipe | config
+    config = recipe | {"width": WIDTHS[config["network"]]} | config
     if config["network"] not in ("joint",):
         config["pretrain"] = 0
     _check(config)
