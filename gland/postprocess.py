@@ -1,0 +1,127 @@
+"""From gland probabilities to single glands: threshold, holes, separation of touching glands, smallest size.
+
+An option of evaluation; its settings are chosen on validation images by `choose`, never on what is reported. Settings()
+without arguments is Eq. (6) and nothing else: pixels where P_g > P_b, each 8-connected region one gland.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+EIGHT = np.ones((3, 3), bool)
+
+
+class Settings(NamedTuple):
+    """Lengths and areas in pixels of the map that is given; at 500 x 500, one pixel is about 0.8 micrometres."""
+
+    threshold: float = 0.5  # gland where P_g exceeds it
+    largest_hole: int = 0  # background enclosed by a gland is filled up to this area: lumina are gland
+    separation: float = 0.0  # necks narrower than twice this are cut; 0 cuts nothing
+    smallest: int = 1  # glands of less area are dropped
+
+
+OFF = Settings()
+# What choose tries for each setting, the others held; "off" is among them.
+CANDIDATES: dict[str, Sequence[float]] = {
+    "threshold": (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7),
+    "largest_hole": (0, 100, 400, 1600, 6400),
+    "separation": (0.0, 2.0, 3.0, 4.0, 6.0, 8.0, 11.0),
+    "smallest": (1, 50, 100, 200, 400, 800),
+}
+
+
+def postprocess(p_gland: np.ndarray, settings: Settings = OFF) -> np.ndarray:
+    """Glands (H, W) int32, numbered 1, 2, .. in reading order of their first pixel, from P_g (H, W) in [0, 1]."""
+    mask = fill_holes(p_gland > settings.threshold, settings.largest_hole)
+    return drop_small(separate(mask, settings.separation), settings.smallest)
+
+
+def fill_holes(mask: np.ndarray, largest: int) -> np.ndarray:
+    """mask (H, W) bool with every hole of at most `largest` pixels: 4-connected background that meets no border."""
+    if largest <= 0:
+        return mask
+    holes, _ = ndimage.label(~mask)
+    area = np.bincount(holes.ravel())
+    fill = area <= largest
+    fill[0] = False  # number 0 is the mask itself
+    for border in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
+        fill[border] = False
+    return mask | fill[holes]
+
+
+def separate(mask: np.ndarray, radius: float) -> np.ndarray:
+    """Instances of mask (H, W) bool: 8-connected regions, cut where they are narrower than 2 radius between wider ones.
+
+    The parts of a region that are farther than radius from the background, that is the region eroded by a disc, are
+    its seeds. With two or more, they grow back together, the pixels farthest from the background first, so that they
+    meet in the necks. A region with one seed, or with none because it is thinner than 2 radius everywhere, stays whole.
+    """
+    regions, count = ndimage.label(mask, EIGHT)
+    if radius <= 0 or count == 0:
+        return regions.astype(np.int32)
+    distance = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"))[1:-1, 1:-1]
+    instances, used = np.zeros(mask.shape, np.int64), 0
+    for number, box in enumerate(ndimage.find_objects(regions), 1):
+        region = regions[box] == number
+        seeds, parts = ndimage.label(region & (distance[box] > radius), EIGHT)
+        grown = _grow(seeds, region, distance[box], radius) if parts > 1 else region.astype(np.int64)
+        instances[box][region] = used + grown[region]
+        used += max(parts, 1)
+    return _renumbered(instances)
+
+
+def _grow(seeds, region, distance, radius):
+    """seeds spread over region, through pixels of one whole level of distance after the other, downwards."""
+    for level in range(int(np.ceil(radius)) - 1, -1, -1):
+        allowed = region & (distance > level)
+        while True:
+            spread = np.where(allowed & (seeds == 0), ndimage.maximum_filter(seeds, 3), seeds)
+            if (spread == seeds).all():
+                break
+            seeds = spread
+    return seeds
+
+
+def drop_small(instances: np.ndarray, smallest: int) -> np.ndarray:
+    """The instances (H, W) of at least `smallest` pixels, renumbered."""
+    area = np.bincount(instances.ravel())
+    kept = area >= smallest
+    return _renumbered(np.where(kept[instances], instances, 0))
+
+
+def choose(
+    p_gland: Sequence[np.ndarray],
+    truth: Sequence[np.ndarray],
+    score: Callable[[np.ndarray, np.ndarray], float],
+    rounds: int = 2,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> tuple[Settings, float]:
+    """The settings with the best mean of score(instances, truth) over validation images, and that mean.
+
+    One setting at a time, over its CANDIDATES, the others held; `rounds` times through all of them, from OFF on. Of
+    equal candidates the one closest to off wins, so that nothing is switched on that brings nothing.
+    """
+
+    def mean_score(settings: Settings) -> float:
+        return float(np.mean([score(postprocess(p, settings), t) for p, t in zip(p_gland, truth, strict=True)]))
+
+    best, best_score = OFF, mean_score(OFF)
+    for name in progress(list(CANDIDATES) * rounds):
+        off, before = getattr(OFF, name), best
+        for value in sorted(CANDIDATES[name], key=lambda v: abs(v - off)):
+            candidate = before._replace(**{name: value})
+            if candidate != before and (found := mean_score(candidate)) > best_score:
+                best, best_score = candidate, found
+    return best, best_score
+
+
+def _renumbered(instances: np.ndarray) -> np.ndarray:
+    """The same regions as int32, numbered 1, 2, .. in reading order of their first pixel."""
+    numbers, first = np.unique(instances, return_index=True)
+    order = numbers[np.argsort(first)]
+    order = order[order > 0]
+    table = np.zeros(int(numbers.max(initial=0)) + 1, np.int32)
+    table[order] = np.arange(1, len(order) + 1)
+    return table[instances]
