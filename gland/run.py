@@ -31,7 +31,7 @@ def prepare(config: dict[str, Any], folder: Path) -> Training:
     """Read the data, fix the split, write RUN/config.json. Raises InputError before anything is written."""
     source = config["data"]
     if source is None:
-        source = str(data.phantom.cached(PHANTOM))
+        source = str(data.phantom.write(PHANTOM))
     samples = data.read(source)
     split = choose_split(samples, config)
     config = config | {
