@@ -37,8 +37,6 @@ def folds(samples: Sequence[Sample], k: int = 5, by: str = "visual_field", seed:
     if k < 2:
         raise InputError(f"{k} folds cannot be made; choose at least 2.")
     groups = _groups(samples, by, at_least=k)
-    if len(groups) < 3:
-        raise InputError(f"folds with a training, a validation and a test set need 3 groups by {by}, there are 2.")
     tests = _deal(samples, groups, (1 / k,) * k, np.random.default_rng([seed, k]))
     return [
         _with_validation(samples, groups, test, np.random.default_rng([seed, k, i])) for i, test in enumerate(tests)
@@ -55,8 +53,9 @@ def choose(samples: Sequence[Sample], names: Sequence[str]) -> list[Sample]:
 
 def _with_validation(samples: Sequence[Sample], groups: list[list[int]], test: list[str], rng) -> Split:
     rest = [group for group in groups if samples[group[0]].name not in test]
-    train_share, val_share = SHARES[0] / (SHARES[0] + SHARES[1]), SHARES[1] / (SHARES[0] + SHARES[1])
-    train, val = _deal(samples, rest, (train_share, val_share), rng)
+    if len(rest) < 2:
+        raise InputError("a fold leaves one group to train and to validate on; there are too few groups for folds.")
+    train, val = _deal(samples, rest, [share / sum(SHARES[:2]) for share in SHARES[:2]], rng)
     return Split(train, val, test)
 
 

@@ -1,0 +1,153 @@
+"""The training stream: pure in (seed, step), whatever the thread does; resumable; its errors surface."""
+
+import threading
+import time
+from collections import Counter
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from gland.data import Batches, Recipe, Sample
+from gland.errors import InputError
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def samples():
+    rng = np.random.default_rng(0)
+    return [
+        Sample(f"train_{i}", rng.integers(0, 256, (40, 50, 3), np.uint8), rng.integers(0, 3, (40, 50), np.int32), i < 2)
+        for i in range(7)
+    ]
+
+
+def first(samples, count, **options):
+    with Batches(samples, 4, SIZE, **options) as batches:
+        return list(islice(batches, count))
+
+
+def same(a, b):
+    """Whether two lists of batches agree bit for bit."""
+    return len(a) == len(b) and all(
+        x.names == y.names and all(np.array_equal(p, q) for p, q in zip(x, y) if isinstance(p, np.ndarray))
+        for x, y in zip(a, b)
+    )
+
+
+def test_a_batch_is_what_the_networks_take(samples):
+    (batch,) = first(samples, 1)
+    assert batch.images.shape == (4, 3, SIZE, SIZE) and batch.images.dtype == np.float32
+    assert batch.images.transpose(0, 2, 3, 1).flags.c_contiguous and -2 <= batch.images.min() < batch.images.max() <= 2
+    assert batch.mask.shape == (4, SIZE, SIZE) and batch.mask.dtype == np.float32
+    np.testing.assert_array_equal(batch.mask, batch.instances > 0)
+    assert batch.malignant.tolist() == [int(name in ("train_0", "train_1")) for name in batch.names]
+
+
+def test_the_same_seed_gives_the_same_batches_and_another_does_not(samples):
+    assert same(first(samples, 5, seed=1), first(samples, 5, seed=1))
+    assert not same(first(samples, 5, seed=1), first(samples, 5, seed=2))
+
+
+def test_timing_changes_nothing(samples):
+    hurried = first(samples, 5, ahead=1)
+    with Batches(samples, 4, SIZE, ahead=6) as batches:
+        slow = []
+        for batch in islice(batches, 5):
+            time.sleep(0.02)
+            slow.append(batch)
+    assert same(hurried, slow)
+
+
+def resumes(make, samples):
+    """The check: does a stream started at step 3 go on as the uninterrupted one does?"""
+    with make(samples, 4, SIZE, seed=9) as whole, make(samples, 4, SIZE, seed=9, start_step=3) as rest:
+        uninterrupted = list(islice(whole, 6))
+        return same(uninterrupted[3:], list(islice(rest, 3))) and whole.step == 6 == rest.step
+
+
+def test_resuming_equals_never_having_stopped(samples):
+    assert resumes(Batches, samples)
+
+
+def test_a_stream_that_carries_a_generator_is_caught(samples):  # the planted mistake
+    class Carrying(Batches):
+        def make(self, step):
+            if not hasattr(self, "made"):
+                self.made = 0
+            self.made += 1
+            return super().make(self.made)
+
+    assert not resumes(Carrying, samples)
+
+
+def test_an_error_in_the_thread_surfaces_at_its_own_step(samples):
+    class Failing(Batches):
+        def make(self, step):
+            if step == 2:
+                raise InputError("train_2.png is gone.")
+            return super().make(step)
+
+    with Failing(samples, 2, SIZE) as batches:
+        next(batches), next(batches)
+        with pytest.raises(InputError, match="train_2"):
+            next(batches)
+
+
+def test_the_thread_is_never_further_ahead_than_asked(samples):
+    made = []
+
+    class Counting(Batches):
+        def make(self, step):
+            made.append(step)
+            return super().make(step)
+
+    with Counting(samples, 2, SIZE, ahead=3) as batches:
+        next(batches)
+        time.sleep(0.3)
+        assert made == [0, 1, 2]
+
+
+def test_closing_ends_the_thread_even_when_batches_wait(samples):
+    before = threading.active_count()
+    batches = Batches(samples, 4, SIZE, ahead=8)
+    next(batches)
+    batches.close()
+    batches.close()
+    assert threading.active_count() == before
+
+
+def test_balanced_batches_hold_as_many_of_either_class(samples):
+    for batch in first(samples, 6):
+        assert batch.malignant.sum() == 2
+
+
+def test_every_sample_of_a_class_comes_once_before_any_comes_again(samples):
+    names = [name for batch in first(samples, 10) for name in batch.names]
+    benign = [n for n in names if n not in ("train_0", "train_1")]
+    assert all(len(set(benign[i : i + 5])) == 5 for i in range(0, 20, 5))
+    everything = [name for batch in first(samples, 7, balanced=False) for name in batch.names]
+    assert set(Counter(everything).values()) == {4}
+
+
+def test_one_class_alone_is_no_trouble(samples):
+    assert {n for b in first(samples[:2], 2) for n in b.names} == {"train_0", "train_1"}
+
+
+def test_without_augmentation_windows_are_cut_from_the_resized_image(samples):
+    with Batches(samples, 1, SIZE, augment=False) as batches:
+        batch = next(batches)
+        whole = next(s for s in batches.samples if s.name == batch.names[0]).image
+    window = np.rint(batch.images[0].transpose(1, 2, 0) * 63.75 + 127.5).astype(np.uint8)
+    rows, columns = np.nonzero((whole[: 1 - SIZE, : 1 - SIZE] == window[0, 0]).all(axis=2))
+    assert any(np.array_equal(whole[i : i + SIZE, j : j + SIZE], window) for i, j in zip(rows, columns))
+
+
+def test_the_recipe_is_followed(samples):
+    assert not same(first(samples, 1), first(samples, 1, recipe=Recipe(stain=0)))
+
+
+def test_no_images_is_one_sentence():
+    with pytest.raises(InputError, match="no images to train on"):
+        Batches([], 4)
