@@ -1,0 +1,140 @@
+"""What the audit collects: for each subject its formula, the functions that compute it, and checks with error and tolerance."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from inspect import getsourcefile, getsourcelines, unwrap
+from math import inf, isfinite
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Tolerance(NamedTuple):
+    """A bound on a relative error, and why that bound."""
+
+    value: float
+    why: str
+
+
+KINDS = {
+    "formula": Tolerance(
+        1e-13,
+        "The transcription is exact (fractions) or has 50 digits, so all of the difference is the package's rounding in "
+        "float64: about 1e-16 per operation over at most a few hundred operations, 1e-14; ten times that.",
+    ),
+    "gradient": Tolerance(
+        1e-12,
+        "A complex step subtracts nothing and its step of 1e-30 leaves no truncation error, so both sides carry only the "
+        "rounding of some thousand float64 operations; a wrong term would show as an error near 1.",
+    ),
+    "adjoint": Tolerance(
+        1e-12,
+        "<tangent(tx), dy> = <tx, input_grad(dy)> has no step size at all. Two sums of some thousand products in float64, "
+        "relative to the sum of the products' magnitudes.",
+    ),
+    "second": Tolerance(1e-12, "As for the gradient: a complex step through the hand-written first derivative."),
+    "float32": Tolerance(
+        1e-4,
+        "The same pass in float32, where fast paths are used, against float64: 6e-8 per operation over some thousand "
+        "operations, and an F(4x4, 3x3) Winograd transform loses about one digit more.",
+    ),
+    "state": Tolerance(0.0, "Bits either changed or they did not."),
+    "network": Tolerance(
+        1e-10,
+        "Twenty layers, and a division by each map's maximum: rounding of 1e-16 is amplified by every layer's condition; "
+        "1e-10 still leaves ten digits between rounding and a missing term.",
+    ),
+    "network32": Tolerance(
+        1e-2,
+        "float32 through twenty layers against float64. A rectifier or maximum that is decided the other way by rounding "
+        "changes single terms, so this compares whole tensors by their largest element.",
+    ),
+    "device": Tolerance(1e-4, "float32 sums in another order on the device; as for float32."),
+    "fact": Tolerance(0.0, "stated beside the fact"),
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison. It passes if error <= tolerance; an error that is not a number never passes."""
+
+    kind: str
+    what: str
+    error: float
+    tolerance: float
+    why: str
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.error <= self.tolerance)
+
+
+@dataclass
+class Section:
+    """One subject of the audit: an equation, a layer, the prior, the joint gradient, the device, or a fact."""
+
+    key: str  # short, for tables and for --break's report
+    title: str
+    formula: str = ""  # in the notation of mathml.py
+    computes: Sequence[Callable] = ()
+    differentiates: Sequence[Callable] = ()
+    notes: str = ""
+    checks: list[Check] = field(default_factory=list)
+    numbers: list[tuple[str, str]] = field(default_factory=list)  # measured, no verdict
+    scatter: list[tuple[float, float]] = field(default_factory=list)  # (analytic, numeric)
+    skipped: str | None = None
+
+    def add(self, kind: str, what: str, error: float, tolerance: Tolerance | None = None) -> None:
+        value, why = tolerance or KINDS[kind]
+        self.checks.append(Check(kind, what, float(error), value, why))
+
+    def compare(self, kind: str, what: str, got: Any, expected: Any, tolerance: Tolerance | None = None) -> None:
+        """Add the check that two arrays (or nested lists, or numbers) are the same."""
+        self.add(kind, what, difference(got, expected), tolerance)
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks) and (bool(self.checks) or self.skipped is not None)
+
+    def worst(self, kind: str) -> float | None:
+        """The check of this kind that comes nearest to its tolerance, or fails most: its error."""
+        errors = [check.error for check in self.checks if check.kind == kind]
+        return None if not errors else inf if not all(isfinite(e) for e in errors) else max(errors)
+
+
+def difference(got: Any, expected: Any) -> float:
+    """Largest |got - expected| over largest |expected|; infinite if shapes differ, nothing is finite or expected is all 0.
+
+    A comparison with nothing but zeros would prove nothing, so it fails; use `both_zero` where zero is the claim.
+    """
+    got, expected = _flat(got), _flat(expected)
+    if got[0] != expected[0] or not got[1]:
+        return inf
+    scale = max(abs(e) for e in expected[1])
+    worst = max(abs(g - e) for g, e in zip(got[1], expected[1]))
+    return float(worst / scale) if scale > 0 and isfinite(scale) and isfinite(worst) else inf
+
+
+def both_zero(*values: Any) -> float:
+    """Largest magnitude among the values; None counts as zero."""
+    return max((float(np.abs(v).max()) for v in values if v is not None), default=0.0)
+
+
+def _flat(x: Any) -> tuple[tuple[int, ...], list]:
+    """Shape and elements; fractions and decimals as the nearest float, half a unit in the last place away at most."""
+    if isinstance(x, list):
+        array = np.array(x, dtype=object)
+        return array.shape, [float(v) for v in array.ravel()]
+    array = np.asarray(x)
+    return array.shape, array.ravel().tolist()
+
+
+def where(function: Callable) -> str:
+    """The function's file:line, asked of the running code by inspect."""
+    function = unwrap(getattr(function, "__func__", function))
+    path = Path(getsourcefile(function) or "?").resolve()
+    shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name
+    return f"{shown}:{getsourcelines(function)[1]}"
