@@ -100,6 +100,7 @@ class Training:
         c, net = self.config, self.network
         x, mask, malignant = (self.device.to_device(a) for a in (batch.images, batch.mask, batch.malignant))
         net.zero_grad()
+        net.set_rng(np.random.default_rng([c["seed"], self.phase, self.step]))
         if phase == "pretrain":
             losses = net.class_loss_and_grad(x, malignant)
         else:
