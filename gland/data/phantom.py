@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from gland.data.tissue import paint
@@ -96,6 +97,7 @@ def _paint_all(folder: Path, fields: list[Field], seed: int, workers: int) -> No
     rows = []
     total = sum(len(field.names) for field in fields)
     with (
+        threadpool_limits(1),  # small products: BLAS threads would only spin, and could change the bits
         ThreadPoolExecutor(workers) as pool,  # threads do: most of painting is NumPy and SciPy, which release the GIL
         tqdm(total=total, desc="painting the phantom set", unit="image", leave=False) as bar,
     ):

@@ -152,7 +152,7 @@ def paint_stroma(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.n
     hematoxylin = 0.14 + 0.04 * fibre * (1 - cleft)
     crowd = smooth_noise(rng, shape, 70) + rng.normal(0, 0.4)
     spindles = scatter(rng, (cleft < 0.6) & (crowd < 1.0), 20)
-    stamp(hematoxylin, spindles, direction + rng.normal(0, 0.2, shape), nuclei_stamps(rng, 2.0, 8.0), rng, (0.8, 1.3))
+    stamp(hematoxylin, spindles, direction, nuclei_stamps(rng, 2.0, 8.0), rng, (0.8, 1.3), disorder=0.2)
     lymphocytes = scatter(rng, 1 / (1 + np.exp(-4 * (crowd - 1.1))) > rng.random(shape, np.float32), 11)
     stamp(hematoxylin, lymphocytes, direction, nuclei_stamps(rng, 3.5, 4.2), rng, (1.1, 1.7))
     blood = scatter(rng, smooth_noise(rng, shape, 40) > 2.4, 7)
@@ -182,7 +182,7 @@ def paint_glands(rng, hematoxylin: np.ndarray, eosin: np.ndarray, anatomy: Anato
     open_lumen = lumen.astype(np.float32)
     if style is MALIGNANT:
         holes = scatter(rng, (depth > 18) & ~lumen & (smooth_noise(rng, shape, 50) > 0.7), 34)
-        stamp(open_lumen, holes, direction + rng.normal(0, 0.8, shape), cell_stamps(rng, 5.0, 11.0), rng, (0.8, 1.0))
+        stamp(open_lumen, holes, direction, cell_stamps(rng, 5.0, 11.0), rng, (0.8, 1.0), disorder=0.8)
     open_lumen = ndimage.gaussian_filter(open_lumen, 1.0)
     edge = np.clip(ndimage.gaussian_filter(open_lumen, 3) * (1 - open_lumen) * 3, 0, 1)
     eosin += 0.18 * edge
@@ -197,9 +197,8 @@ def paint_glands(rng, hematoxylin: np.ndarray, eosin: np.ndarray, anatomy: Anato
     row *= (depth > 4) * (ndimage.gaussian_filter(open_lumen, 3) < 0.1) * (pale < 0.6)
     for pleomorphism, share in ((1.0, 1.0), (0.85, 0.6)):
         places = scatter(rng, share * row > rng.random(shape, np.float32), style.nuclei_spacing)
-        angles = direction + rng.normal(0, style.disorder, shape)
         stamps = nuclei_stamps(rng, *(pleomorphism * a for a in style.nucleus), vesicular=style is MALIGNANT)
-        stamp(hematoxylin, places, angles, stamps, rng, (1.0, 1.6))
+        stamp(hematoxylin, places, direction, stamps, rng, (1.0, 1.6), style.disorder)
     dead = scatter(rng, (debris > 0.35) & (style is MALIGNANT), 16)
     stamp(hematoxylin, dead, direction, nuclei_stamps(rng, 2.0, 2.8), rng, (0.8, 1.3))
 
@@ -264,9 +263,15 @@ def scatter(rng: np.random.Generator, weight: np.ndarray, room: int) -> np.ndarr
     return np.argwhere((score > 0) & (score == ndimage.maximum_filter(score, room)))
 
 
-def stamp(target: np.ndarray, places: np.ndarray, angles: np.ndarray, stamps: list, rng, strength) -> None:
-    """Each place receives the maximum of what is there and a random stamp turned to its angle; in place."""
-    turns = np.rint(angles[places[:, 0], places[:, 1]] * TURNS / np.pi).astype(int) % TURNS
+def stamp(
+    target, places: np.ndarray, direction: np.ndarray, stamps: list, rng, strength, disorder: float = 0.0
+) -> None:
+    """Each place receives the maximum of what is there and a random stamp, turned to the direction there; in place.
+
+    strength: the range of the factor of a stamp. disorder: standard deviation of its angle, radians.
+    """
+    angles = direction[places[:, 0], places[:, 1]] + rng.normal(0, disorder, len(places))
+    turns = np.rint(angles * TURNS / np.pi).astype(int) % TURNS
     which = rng.integers(len(stamps), size=len(places))
     force = rng.uniform(*strength, len(places)).astype(np.float32)
     half = stamps[0][0].shape[0] // 2
