@@ -62,13 +62,16 @@ def separate(mask: np.ndarray, radius: float) -> np.ndarray:
     if radius <= 0 or count == 0:
         return regions.astype(np.int32)
     distance = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"))[1:-1, 1:-1]
-    instances, used = np.zeros(mask.shape, np.int64), 0
-    for number, box in enumerate(ndimage.find_objects(regions), 1):
+    seeds, parts = ndimage.label(distance > radius, EIGHT)
+    region_of_seed = ndimage.maximum(regions, seeds, np.arange(1, parts + 1)).astype(int)
+    divided = np.flatnonzero(np.bincount(region_of_seed, minlength=count + 1) > 1)
+    boxes = ndimage.find_objects(regions)
+    instances = regions.astype(np.int64)
+    for number in divided:
+        box = boxes[number - 1]
         region = regions[box] == number
-        seeds, parts = ndimage.label(region & (distance[box] > radius), EIGHT)
-        grown = _grow(seeds, region, distance[box], radius) if parts > 1 else region.astype(np.int64)
-        instances[box][region] = used + grown[region]
-        used += max(parts, 1)
+        grown = _grow(np.where(region, seeds[box], 0), region, distance[box], radius)
+        instances[box][region] = count + grown[region]
     return _renumbered(instances)
 
 

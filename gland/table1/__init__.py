@@ -1,0 +1,8 @@
+"""All five systems of the paper's Table 1 under one protocol: python -m gland.table1 --data DIR
+
+jobs.py    which networks are trained, each with its options
+runner.py  trains and tests them one after the other, and goes on where it was stopped
+scores.py  the scores of every test image
+table.py   from scores to figures with intervals
+report.py  CSV, Markdown, picture
+"""

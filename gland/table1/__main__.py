@@ -1,0 +1,64 @@
+"""python -m gland.table1: see --help."""
+
+import argparse
+import sys
+
+from gland.data.splits import BY
+from gland.errors import InputError
+from gland.table1 import jobs, runner
+from gland.training import Interrupted
+
+DEFAULT_OUT = "runs/table1"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options, with each one's default and unit in its help."""
+    p = argparse.ArgumentParser(
+        prog="python -m gland.table1",
+        description="Train and test all five networks of the paper's Table 1 under one protocol. "
+        "Stopped, the same command goes on where it was.",
+        epilog="Any training option of train.py may follow, such as --batch 8, and holds for all networks.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    p.add_argument("--data", metavar="DIR", help="folder of Warwick-QU as released; default: the synthetic set")
+    p.add_argument("--out", metavar="DIR", default=DEFAULT_OUT, help="folder for the runs and the tables")
+    p.add_argument(
+        "--networks", nargs="+", choices=tuple(jobs.SYSTEMS), default=list(jobs.SYSTEMS), help="which networks"
+    )
+    p.add_argument(
+        "--iterations", type=int, metavar="N", default=4000, help="steps for each network, pre-training included"
+    )
+    p.add_argument("--folds", type=int, metavar="K", help="cross-validate with K folds; default: one 70/10/20 split")
+    p.add_argument(
+        "--split-by", nargs="+", choices=BY, default=["visual_field", "image"], help="what a split keeps together"
+    )
+    p.add_argument(
+        "--ablations", action="store_true", help="also the variants of the joint network, on the first split"
+    )
+    p.add_argument(
+        "--protocol",
+        choices=("split", "glas"),
+        default="split",
+        help="glas: train on part train, test on testA and testB",
+    )
+    return p
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 bad input, 130 stopped."""
+    options, training_options = parser().parse_known_args(arguments)
+    try:
+        print(runner.run(jobs.plan(options, training_options), options))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (Interrupted, KeyboardInterrupt):
+        print(
+            f"stopped; what is done is kept in {options.out}, and the same command goes on from there", file=sys.stderr
+        )
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Which networks are trained, each with its options: five systems, two ways to split, folds, and the paper's ablations.
+
+One protocol for all: the same images in the same sets, the same augmentation, batch, rate, schedule, total number of
+steps, and choice of checkpoint on the validation images. The joint network spends a quarter of its steps on
+pre-training its classifier; the others spend all of theirs on their own loss.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gland import config
+from gland.errors import InputError
+
+SYSTEMS = {
+    "alexnet": "AlexNet",
+    "class": "Multi-Loss-Class",
+    "unet": "U-Net",
+    "seg": "Multi-Loss-Seg",
+    "joint": "Multi-Loss-Joint",
+}
+# What the paper argues from, each as the options that differ from the joint network's.
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "without f": {"use_prior": False},
+    "without Q": {"use_scores": False},
+    "without skip connections": {"skip": False},
+    "f exact": {"prior_gradient": "exact"},
+    "f times activation": {"prior": "gradient-activation"},
+    "Eq. 4 as a weight": {"loss": "weight"},
+    "Eq. 4 as a soft target": {"loss": "soft-target"},
+    "lambda 0": {"lam": 0.0},
+    "lambda 0.25": {"lam": 0.25},
+    "lambda 0.75": {"lam": 0.75},
+    "lambda 1": {"lam": 1.0},
+}
+PRETRAINED_SHARE = 0.25  # of the joint network's steps
+OURS = ("--network", "--fold", "--split-by", "--iterations", "--pretrain", "--out", "--resume", "--data")
+
+
+class Job(NamedTuple):
+    """One network to train and test."""
+
+    title: str  # as the table names it
+    split: str  # "visual_field", "image" or "glas"
+    config: dict[str, Any]
+    folder: Path
+
+
+def plan(options: argparse.Namespace, training_options: Sequence[str]) -> list[Job]:
+    """Every job, in the order in which they are done: a whole table for one split, then for the next, then ablations.
+
+    training_options: options of train.py, for all networks alike. Raises InputError.
+    """
+    if wrong := [o for o in training_options if o.split("=")[0] in OURS]:
+        raise InputError(f"{wrong[0]} is what the table varies or sets itself; see python -m gland.table1 --help")
+    splits = ("glas",) if options.protocol == "glas" else options.split_by
+    folds = [None] if options.folds is None or options.protocol == "glas" else list(range(options.folds))
+    jobs = []
+    for split in splits:
+        for fold in folds:
+            for network in options.networks:
+                jobs.append(_job(SYSTEMS[network], network, {}, split, fold, options, training_options))
+    if options.ablations:
+        for title, changes in ABLATIONS.items():
+            for fold in folds:
+                jobs.append(_job(title, "joint", changes, splits[0], fold, options, training_options))
+    return jobs
+
+
+def _job(title, network, changes, split, fold, options, training_options):
+    steps = options.iterations
+    pretrain = int(PRETRAINED_SHARE * steps) if network == "joint" else 0
+    arguments = [
+        *training_options,
+        *("--data", str(options.data), "--network", network),
+        *("--iterations", str(steps - pretrain), "--pretrain", str(pretrain)),
+        *("--split-by", "visual_field" if split == "glas" else split),
+        *(() if fold is None else ("--fold", str(fold), "--folds", str(options.folds))),
+    ]
+    settings = config.complete(config.parser().parse_args(arguments)) | changes
+    name = title.lower().replace(" ", "-").replace(".", "")
+    parts = [split, *(() if fold is None else (f"fold{fold}",)), name]
+    return Job(title, split, settings, Path(options.out).joinpath(*parts))

@@ -1,0 +1,133 @@
+"""Trains and tests one network after the other. Each keeps its run folder, with its best network; a run that was
+stopped goes on to the bits of one that was not, and one that is finished is not touched again."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from gland import checkpoint, data
+from gland.errors import InputError
+from gland.files import write_text
+from gland.run import PHANTOM
+from gland.table1 import report
+from gland.table1.jobs import ABLATIONS, Job
+from gland.table1.scores import score
+from gland.training import Diverged, Training, choose_split
+
+SCORES = "scores.json"
+GLAS_PARTS = ("testA", "testB")
+GLAS_VALIDATION = 8  # an eighth of the training images, in whole visual fields, chooses the checkpoint
+
+
+def run(jobs: Sequence[Job], options: argparse.Namespace) -> str:
+    """Do every job that is not done, and write the table after each. Returns it. Raises InputError, Interrupted."""
+    folder = Path(options.out)
+    source = options.data or str(data.phantom.write(PHANTOM))
+    samples = data.read(source, progress=True)
+    for job in jobs:
+        _split(job, samples)  # a split that cannot be made is said before the first network is trained
+        _check_same(job)
+    results: dict[Path, dict[str, Any]] = {}
+    bar = tqdm(jobs, desc="networks", unit="network")
+    for job in bar:
+        done = job.folder / SCORES
+        if not done.exists():
+            bar.set_postfix_str(f"{job.title}, {job.folder.relative_to(folder)}; {_left(jobs, results)}")
+            _do(job, samples, source)
+        results[job.folder] = json.loads(done.read_text())
+        text = report.write(folder, *_entries(jobs, results), _heading(options, source))
+    return text
+
+
+def _do(job: Job, samples: list[data.Sample], source: str) -> None:
+    """Train and test one network, and write its scores."""
+    split = _split(job, samples)
+    kept = {"by": job.config["split_by"], "fold": job.config["fold"], "seed": job.config["seed"], **split._asdict()}
+    config = job.config | {"data": str(Path(source).resolve()), "split": kept}
+    training = Training(config, job.folder, data.choose(samples, split.train), data.choose(samples, split.val))
+    if (job.folder / "last.npz").exists():
+        training.restore()
+    else:
+        checkpoint.save_config(job.folder, config)
+    result: dict[str, Any] = {"rows": [], "note": ""}
+    try:
+        training.run()
+        network = checkpoint.load_network(job.folder, "best", config["device"])
+        result |= score(network, data.choose(samples, split.val), data.choose(samples, split.test))
+    except Diverged as error:
+        result["note"] = f"diverged: {error}"
+    result["seconds"] = training.rows[-1]["seconds"] if training.rows else 0.0
+    write_text(job.folder / SCORES, json.dumps(result, indent=1) + "\n")
+    if (job.folder / "best.npz").exists():
+        (job.folder / "last.npz").unlink(missing_ok=True)  # AlexNet's holds 0.5 GB, and nothing is left to resume
+
+
+def _split(job: Job, samples: list[data.Sample]) -> data.Split:
+    if job.split != "glas":
+        return choose_split(samples, job.config)
+    test = [s.name for s in samples if s.part in GLAS_PARTS]
+    train = [s for s in samples if s.part == "train"]
+    if not test or not train:
+        raise InputError("the GlaS protocol needs images of part train and of testA or testB; the folder has not both")
+    k = min(GLAS_VALIDATION, len({s.visual_field for s in train}))
+    fold = data.folds(train, k, job.config["split_by"], job.config["seed"])[0]
+    return data.Split(fold.train + fold.val, fold.test, test)
+
+
+def _check_same(job: Job) -> None:
+    """A run folder that is there already must have been made by the same options."""
+    if not (job.folder / "config.json").exists():
+        return
+    before = checkpoint.load_config(job.folder)
+    for name, value in job.config.items():
+        if name != "data" and before.get(name) != value:
+            was = before.get(name)
+            raise InputError(f"{job.folder} was made with {name} = {was}, not {value}; choose another --out")
+
+
+def _left(jobs: Sequence[Job], results: dict[Path, dict[str, Any]]) -> str:
+    """How much longer, from the training times of the networks that are done: of the same kind where there is one."""
+    known = {job.folder: results[job.folder]["seconds"] for job in jobs if job.folder in results}
+    if not known:
+        return "time left: known after the first"
+    mean = sum(known.values()) / len(known)
+    left = 0.0
+    for job in jobs:
+        if job.folder not in known:
+            same = [s for j, s in ((j, known.get(j.folder)) for j in jobs) if s and _kind(j) == _kind(job)]
+            left += sum(same) / len(same) if same else mean
+    return f"about {left / 3600:.1f} hours left" if left > 5400 else f"about {left / 60:.0f} minutes left"
+
+
+def _kind(job: Job) -> tuple:
+    return job.config["network"], job.config["prior_gradient"]
+
+
+def _entries(jobs, results) -> tuple[list[report.Entry], list[report.Entry]]:
+    """One entry per network and split, the folds' test images together; the ablations apart."""
+    gathered: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for job in jobs:
+        if job.folder in results:
+            gathered.setdefault((job.split, job.title), []).append(results[job.folder])
+    systems, ablations = [], []
+    for (split, title), of in gathered.items():
+        rows = [row for result in of for row in result["rows"]]
+        seconds, note = sum(result["seconds"] for result in of), "; ".join({r["note"] for r in of if r["note"]})
+        parts = GLAS_PARTS if split == "glas" else (split,)
+        for part in parts:
+            of_part = [row for row in rows if split != "glas" or row["part"] == part]
+            (ablations if title in ABLATIONS else systems).append(report.Entry(part, title, of_part, seconds, note))
+    return systems, ablations
+
+
+def _heading(options: argparse.Namespace, source: str) -> str:
+    how = f"{options.folds}-fold cross-validation" if options.folds else "one split into 70, 10 and 20 %"
+    how = "training on part train, test on testA and testB" if options.protocol == "glas" else how
+    return (
+        f"## Table 1 on {Path(source).name}\n\n{options.iterations} steps for every network, {how}. "
+        "The checkpoint and the post-processing of the object figures were chosen on validation images alone."
+    )

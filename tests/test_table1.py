@@ -1,0 +1,228 @@
+"""Table 1: the plan of jobs, figures with intervals worked by hand, the comparisons in words, and a whole small run."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gland.errors import InputError
+from gland.table1 import __main__ as command
+from gland.table1 import jobs, report, runner, table
+
+TINY = ["--crop", "64", "--batch", "2", "--validate-every", "2", "--log-every", "1", "--warmup", "0"]
+
+
+def options(*arguments):
+    return command.parser().parse_known_args(["--data", "d", "--out", "o", *arguments])[0]
+
+
+def row(field=0, malignant=False, **scores):
+    return {"visual_field": field, "malignant": malignant, "part": "train"} | scores
+
+
+def column(title):
+    return next(c for c in table.COLUMNS if c.title == title)
+
+
+def test_all_five_systems_get_one_protocol():
+    configs = [job.config for job in jobs.plan(options("--split-by", "image", "--iterations", "100"), [])]
+    assert [c["network"] for c in configs] == ["alexnet", "class", "unet", "seg", "joint"]
+    assert {c["pretrain"] + c["iterations"] for c in configs} == {100}
+    same = ("batch", "rate", "momentum", "decay", "schedule", "warmup", "clip", "crop", "augment", "seed", "split_by")
+    assert all(len({c[name] for c in configs}) == 1 for name in same)
+
+
+def test_folds_splits_and_ablations_multiply():
+    plan = jobs.plan(options("--folds", "3", "--ablations"), [])
+    assert len(plan) == 2 * 3 * 5 + 3 * len(jobs.ABLATIONS)
+    assert len({job.folder for job in plan}) == len(plan)
+
+
+def test_every_ablation_changes_what_it_says_and_nothing_else():
+    plan = jobs.plan(options("--split-by", "visual_field", "--ablations"), [])
+    joint = next(job.config for job in plan if job.title == "Multi-Loss-Joint")
+    for job in plan[5:]:
+        changed = {name for name in joint if job.config[name] != joint[name]}
+        assert changed == set(jobs.ABLATIONS[job.title])
+
+
+def test_training_options_hold_for_all_networks():
+    assert {job.config["batch"] for job in jobs.plan(options(), ["--batch", "7"])} == {7}
+
+
+@pytest.mark.parametrize("wrong", ["--network", "--fold", "--pretrain=3"])
+def test_what_the_table_varies_cannot_be_set(wrong):
+    with pytest.raises(InputError, match=wrong.split("=")[0]):
+        jobs.plan(options(), [wrong, "1"])
+
+
+def test_figures_are_means_over_the_images_they_are_about():
+    rows = [row(0, dsc=0.5), row(1, dsc=0.7), row(2, True, dsc=0.1), row(3, True, class_correct=True)]
+    assert table.figure(rows, column("benign DSC")).value == pytest.approx(0.6)
+    assert table.figure(rows, column("malignant DSC")).value == pytest.approx(0.1)
+    assert table.figure(rows, column("class ACC %")).value == 100
+    assert table.figure(rows, column("pixel ACC %")) is None
+
+
+def two_fields(numbered_by):
+    """Five images scoring 0.2 and five scoring 0.8."""
+    return [row(numbered_by(k), dsc=0.2 if k < 5 else 0.8) for k in range(10)]
+
+
+def test_the_interval_of_two_visual_fields_is_theirs():
+    # draws of two fields are (0, 0), (0, 1), (1, 0), (1, 1): a quarter of the means is 0.2, a quarter 0.8
+    found = table.figure(two_fields(lambda k: k // 5), column("benign DSC"))
+    assert found == pytest.approx((0.5, 0.2, 0.8))
+
+
+def test_a_bootstrap_over_images_would_be_caught():
+    """The planted mistake of the test above: every image a field of its own."""
+    found = table.figure(two_fields(lambda k: k), column("benign DSC"))
+    assert found.value == 0.5 and found.low > 0.25 and found.high < 0.75
+
+
+def test_the_difference_draws_the_same_visual_fields_for_both():
+    base = [row(k, dsc=s) for k, s in enumerate([0.1, 0.5, 0.9])]
+    better = [r | {"dsc": r["dsc"] + 0.05} for r in base]
+    assert table.difference(better, base, column("benign DSC")) == pytest.approx((0.05, 0.05, 0.05))
+
+
+def test_differences_are_of_the_same_images_only():
+    assert table.difference([row(0, dsc=0.1)], [row(1, dsc=0.2)], column("benign DSC")) is None
+
+
+def entries():
+    joint = [row(k, k % 2 == 1, class_correct=True, pixel_accuracy=0.9, dsc=0.8 + 0.01 * k) for k in range(6)]
+    seg = [r | {"class_correct": None, "dsc": r["dsc"] - 0.1, "pixel_accuracy": 0.9} for r in joint]
+    one = [row(k, k % 2 == 1, class_correct=k < 3) for k in range(6)]
+    named = ("Multi-Loss-Class", one), ("Multi-Loss-Seg", seg), ("Multi-Loss-Joint", joint)
+    return [report.Entry("visual_field", title, rows, 120.0) for title, rows in named]
+
+
+def test_markdown_shows_ours_beside_the_papers():
+    lines = report.markdown(entries(), [], "heading").splitlines()
+    joint = next(line for line in lines if line.startswith("| Multi-Loss-Joint"))
+    assert "100.0 [100.0, 100.0] *89.0*" in joint and joint.endswith("| 2 |")
+    assert "*0.76*" in joint
+
+
+def test_the_comparison_says_who_wins_and_by_how_much():
+    text = report.markdown(entries(), [], "heading")
+    assert "Joint beats Multi-Loss-Seg in benign DSC: +0.100 [+0.100, +0.100]" in text
+    assert "Joint is equal to, within chance, Multi-Loss-Seg in pixel ACC %" in text
+    assert "Joint beats Multi-Loss-Class in class ACC %" in text
+
+
+def test_the_comparison_admits_a_loss():
+    *others, joint = entries()
+    worse = joint._replace(rows=[r | {"pixel_accuracy": 0.5} for r in joint.rows])
+    assert "Joint is worse than Multi-Loss-Seg in pixel ACC %" in report.markdown([*others, worse], [], "heading")
+
+
+def test_a_smaller_distance_is_better():
+    far = [row(k, object_hausdorff=50.0) for k in range(3)]
+    near = [r | {"object_hausdorff": 20.0} for r in far]
+    change = table.difference(near, far, column("object Hausdorff"))
+    assert report._verdict(change, column("object Hausdorff")) == "Joint beats"
+
+
+def test_csv_holds_every_figure():
+    lines = list(csv.DictReader(io.StringIO(report.as_csv(entries()))))
+    assert len(lines) == 3 * len(table.COLUMNS)
+    found = next(x for x in lines if x["network"] == "Multi-Loss-Joint" and x["column"] == "malignant DSC")
+    assert float(found["value"]) == pytest.approx(0.83) and found["paper"] == "0.76" and found["fields"] == "6"
+
+
+def test_glas_parts_stand_beside_the_published_methods():
+    rows = [row(k, object_f1=0.5, object_dice=0.5, object_hausdorff=99.0) for k in range(3)]
+    text = report.markdown([report.Entry("testB", "U-Net", rows, 0.0)], [], "heading")
+    assert "| *MILD-Net, published* | *0.844* | *0.836* | *105.9* | |" in text
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Images of noise, 12 to train and 2 to test, in the released layout."""
+    return write_noise(tmp_path_factory.mktemp("noise"), ["train"] * 12 + ["testA"] * 2)
+
+
+def write_noise(folder, parts):
+    rng, lines = np.random.default_rng(0), ["name,patient ID, grade (GlaS)"]
+    for k, part in enumerate(parts, 1):
+        glands = np.kron(rng.random((5, 5)) < 0.5, np.ones((16, 16), np.uint8))
+        Image.fromarray(rng.integers(0, 256, (80, 80, 3), dtype=np.uint8)).save(folder / f"{part}_{k}.png")
+        Image.fromarray(glands.astype(np.uint8)).save(folder / f"{part}_{k}_anno.png")
+        lines.append(f"{part}_{k},{k}, {'malignant' if k % 2 else 'benign'}")
+    (folder / "Grade.csv").write_text("\n".join(lines))
+    return folder
+
+
+def arguments(folder, out, *more):
+    return ["--data", str(folder), "--out", str(out), "--iterations", "4", *more, *TINY]
+
+
+def test_a_whole_table_is_made_and_made_again_without_training(folder, tmp_path, monkeypatch, capsys):
+    given = arguments(folder, tmp_path, "--networks", "class", "seg", "--split-by", "visual_field", "--width", "2")
+    assert command.main(given) == 0
+    first = capsys.readouterr().out
+    assert "| Multi-Loss-Class |" in first and "| Multi-Loss-Seg |" in first
+    assert {"table1.csv", "table1.md", "table1.png"} <= {p.name for p in tmp_path.iterdir()}
+    monkeypatch.setattr(runner, "Training", None)  # nothing may be trained any more
+    assert command.main(given) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_a_stopped_table_goes_on_to_the_same_scores(folder, tmp_path, monkeypatch):
+    def scores(out):
+        files = sorted(out.rglob(runner.SCORES))
+        return {
+            f.relative_to(out): {k: v for k, v in json.loads(f.read_text()).items() if k != "seconds"} for f in files
+        }
+
+    def given(out):
+        return arguments(folder, out, "--networks", "unet", "joint", "--split-by", "image", "--width", "2")
+
+    assert command.main(given(tmp_path / "whole")) == 0
+    step, count = runner.Training._step, iter(range(100))
+
+    def stopping(self, *args):
+        if next(count) == 6:  # two steps into the second network
+            self.save()
+            raise KeyboardInterrupt
+        return step(self, *args)
+
+    monkeypatch.setattr(runner.Training, "_step", stopping)
+    assert command.main(given(tmp_path / "parts")) == 130
+    monkeypatch.setattr(runner.Training, "_step", step)
+    assert command.main(given(tmp_path / "parts")) == 0
+    assert scores(tmp_path / "parts") == scores(tmp_path / "whole")
+
+
+def test_alexnet_takes_part(folder, tmp_path, capsys):
+    given = arguments(folder, tmp_path, "--networks", "alexnet", "--split-by", "image", "--width", "6")
+    assert command.main(given) == 0
+    assert "| AlexNet |" in capsys.readouterr().out
+
+
+def test_glas_tests_on_the_test_parts(folder, tmp_path, capsys):
+    given = arguments(folder, tmp_path, "--networks", "seg", "--protocol", "glas", "--width", "2")
+    assert command.main(given) == 0
+    assert "part testA: 2 images" in capsys.readouterr().out
+    split = json.loads(next(tmp_path.rglob("config.json")).read_text())["split"]
+    assert all(name.startswith("train") for name in split["train"] + split["val"])
+    assert sorted(split["test"]) == ["testA_13", "testA_14"] and len(split["train"]) + len(split["val"]) == 12
+
+
+def test_glas_without_test_parts_is_one_sentence(folder, tmp_path, capsys):
+    only_train = write_noise(tmp_path, ["train"] * 4)
+    assert command.main(arguments(only_train, tmp_path / "out", "--protocol", "glas")) == 2
+    assert "testA" in capsys.readouterr().err
+
+
+def test_other_options_do_not_mix_with_finished_runs(folder, tmp_path, capsys):
+    given = arguments(folder, tmp_path, "--networks", "class", "--split-by", "image", "--width", "2")
+    assert command.main(given) == 0
+    assert command.main([*given, "--rate", "0.5"]) == 2
+    assert "rate" in capsys.readouterr().err
