@@ -1,68 +1,144 @@
-"""Convolution and its two adjoints on the host."""
+"""Convolution and its two adjoints on the host, as matrix products over strips of columns (gland/ops/columns.py).
+
+The adjoint in x is a convolution too: at stride 1 with the kernel rotated by half a turn and its channels exchanged; where
+stride = kernel and nothing overlaps, one matrix product whose result is laid out in blocks. Only a larger stride with
+overlap adds up its pieces one by one.
+"""
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
+from gland.ops import arena
+from gland.ops.columns import Columns
 from gland.ops.layout import hwio, nchw, nhwc, oihw
-
-
-def _columns(x, kernel, geo):
-    """x (N,H,W,C) -> (N*OH*OW, KH*KW*C)"""
-    n, h, w, c = x.shape
-    kh, kw = kernel
-    if geo.pad:
-        x = np.pad(x, ((0, 0), (geo.pad,) * 2, (geo.pad,) * 2, (0, 0)))
-    oh, ow = geo.output_size((h, w), kernel)
-    a, b, d, e = x.strides
-    s, dil = geo.stride, geo.dilation
-    windows = as_strided(x, (n, oh, ow, kh, kw, c), (a, b * s, d * s, b * dil, d * dil, e))
-    return windows.reshape(n * oh * ow, kh * kw * c)
+from gland.ops.threads import count_threads, parallel
 
 
 def conv(x, w, b, geo):
-    n, c, h, wd = x.shape
-    o, _, kh, kw = w.shape
-    oh, ow = geo.output_size((h, wd), (kh, kw))
-    x, w, g = nhwc(x), hwio(w), geo.groups
-    y = np.empty((n, oh, ow, o), x.dtype)
-    for i in range(g):
-        cs, os = slice(i * c // g, (i + 1) * c // g), slice(i * o // g, (i + 1) * o // g)
-        cols = _columns(x[..., cs], (kh, kw), geo)
-        y[..., os] = (cols @ w[..., os].reshape(-1, o // g)).reshape(n, oh, ow, -1)
-    if b is not None:
-        y += b
-    return nchw(y)
+    return _convolve(x, w, b, geo, relu=False)
 
 
 def conv_relu(x, w, b, geo):
-    y = nhwc(conv(x, w, b, geo))
-    y[y.real < 0] = 0
+    return _convolve(x, w, b, geo, relu=True)
+
+
+def _convolve(x, w, b, geo, relu):
+    x, w = nhwc(x), hwio(w)
+    kernel, o = w.shape[:2], w.shape[3]
+    y = arena.empty((x.shape[0], *geo.output_size(x.shape[1:3], kernel), o), x.dtype)
+    for inputs, outputs in _groups(x.shape[3], o, geo.groups):
+        _convolve_group(x[..., inputs], w[..., outputs], None if b is None else b[outputs], geo, relu, y[..., outputs])
     return nchw(y)
 
 
+def _convolve_group(x, w, b, geo, relu, y):
+    columns = Columns(x, w.shape[:2], geo)
+    weights, o = w.reshape(-1, w.shape[3]), w.shape[3]
+    # one row of the image at a time, since a NumPy loop over O numbers only would be slow
+    bias = None if b is None else np.tile(b, columns.ow)
+    zero = np.zeros(columns.ow * o, x.dtype)
+    direct = y.flags.c_contiguous  # else the channels of one group lie apart, and the product is copied there
+    products = None if direct else arena.empty((count_threads(), columns.rows * columns.ow, o), x.dtype)
+
+    def work(thread, first, last):
+        for i in range(first, last):
+            image, start, stop = columns.place(i)
+            strip = y[image, start:stop]
+            product = strip.reshape(-1, o) if direct else products[thread, : (stop - start) * columns.ow]
+            np.matmul(columns.fill(thread, i), weights, out=product)
+            rows = product.reshape(stop - start, -1)
+            if bias is not None:
+                rows += bias
+            if relu:
+                _rectify(rows, zero)
+            if not direct:
+                strip[...] = product.reshape(strip.shape)
+
+    parallel(work, columns.count)
+
+
+def _rectify(y, zero):
+    if y.dtype.kind == "c":
+        y *= y.real > 0
+    else:
+        np.maximum(y, zero, out=y)  # against an array of zeros: three times faster than against the number 0
+
+
 def conv_x(dy, w, geo, size):
+    s, p, (kh, kw) = geo.stride, geo.pad, w.shape[2:]
+    if s == 1 and kh == kw and geo.dilation * (kh - 1) >= p:
+        return _convolve(dy, _rotated(w, geo.groups), None, geo._replace(pad=geo.dilation * (kh - 1) - p), relu=False)
+    if s == kh == kw and geo == (s, 0, 1, 1) and (dy.shape[2] * s, dy.shape[3] * s) == tuple(size):
+        return _conv_x_blocks(dy, w)
+    return _conv_x_sum(dy, w, geo, size)
+
+
+def _rotated(w, groups):
+    """(O,C/G,KH,KW) -> (C,O/G,KH,KW), turned by half a turn, within each group."""
+    o, c, kh, kw = w.shape
+    w = w[:, :, ::-1, ::-1].reshape(groups, o // groups, c, kh, kw)
+    return w.transpose(0, 2, 1, 3, 4).reshape(groups * c, o // groups, kh, kw)
+
+
+def _conv_x_blocks(dy, w):
+    """stride = kernel: every element of dy paints its own K x K block of dx."""
+    dy, (o, c, k, _) = nhwc(dy), w.shape
+    n, oh, ow, _ = dy.shape
+    weights = w.transpose(0, 2, 3, 1).reshape(o, k * k * c)
+    dx = arena.empty((n, oh * k, ow * k, c), dy.dtype)
+    blocks = dx.reshape(n * oh, k, ow, k * c)
+    products = arena.empty((count_threads(), ow, k * k * c), dy.dtype)
+
+    def work(thread, first, last):
+        product = products[thread]
+        for i in range(first, last):
+            np.matmul(dy.reshape(n * oh, ow, o)[i], weights, out=product)
+            blocks[i] = product.reshape(ow, k, k * c).transpose(1, 0, 2)
+
+    parallel(work, n * oh)
+    return nchw(dx)
+
+
+def _conv_x_sum(dy, w, geo, size):
+    """Any stride: for each place in the kernel, one product added into the elements of dx that it touched."""
     n, o, oh, ow = dy.shape
-    _, cg, kh, kw = w.shape
-    dy, w, g = nhwc(dy), hwio(w), geo.groups
-    c, p, s, d = cg * g, geo.pad, geo.stride, geo.dilation
-    h, wd = size
-    dx = np.zeros((n, h + 2 * p, wd + 2 * p, c), dy.dtype)
-    for k in range(g):
-        cs, os = slice(k * cg, (k + 1) * cg), slice(k * o // g, (k + 1) * o // g)
+    dy, w = nhwc(dy), hwio(w)
+    kh, kw, c, _ = w.shape
+    p, s, d = geo.pad, geo.stride, geo.dilation
+    dx = np.zeros((n, size[0] + 2 * p, size[1] + 2 * p, c * geo.groups), dy.dtype)
+    for inputs, outputs in _groups(c * geo.groups, o, geo.groups):
         for i in range(kh):
             for j in range(kw):
-                t = dy[..., os] @ w[i, j, :, os].T
-                dx[:, i * d : i * d + s * (oh - 1) + 1 : s, j * d : j * d + s * (ow - 1) + 1 : s, cs] += t
-    return nchw(dx[:, p : p + h, p : p + wd].copy())
+                rows, columns = slice(i * d, i * d + s * (oh - 1) + 1, s), slice(j * d, j * d + s * (ow - 1) + 1, s)
+                dx[:, rows, columns, inputs] += dy[..., outputs] @ w[i, j, :, outputs].T
+    return nchw(np.ascontiguousarray(dx[:, p : p + size[0], p : p + size[1]]))
 
 
 def conv_w(x, dy, geo, kernel):
-    c, o, g = x.shape[1], dy.shape[1], geo.groups
-    kh, kw = kernel
     x, dy = nhwc(x), nhwc(dy)
-    dw = np.empty((kh, kw, c // g, o), x.dtype)
-    for i in range(g):
-        cs, os = slice(i * c // g, (i + 1) * c // g), slice(i * o // g, (i + 1) * o // g)
-        cols = _columns(x[..., cs], kernel, geo)
-        dw[..., os] = (cols.T @ dy[..., os].reshape(-1, o // g)).reshape(kh, kw, c // g, o // g)
+    c, o = x.shape[3], dy.shape[3]
+    dw = np.empty((*kernel, c // geo.groups, o), x.dtype)
+    for inputs, outputs in _groups(c, o, geo.groups):
+        dw[..., outputs] = _weight_group(x[..., inputs], dy[..., outputs], geo, kernel)
     return oihw(dw)
+
+
+def _weight_group(x, dy, geo, kernel):
+    columns = Columns(x, kernel, geo)
+    o = dy.shape[3]
+    sums = np.zeros((count_threads(), columns.width, o), x.dtype)  # one a thread, so none waits for another
+    products = arena.empty(sums.shape, x.dtype)
+
+    def work(thread, first, last):
+        for i in range(first, last):
+            image, start, stop = columns.place(i)
+            np.matmul(columns.fill(thread, i).T, dy[image, start:stop].reshape(-1, o), out=products[thread])
+            sums[thread] += products[thread]
+
+    parallel(work, columns.count)
+    return sums.sum(axis=0).reshape(*kernel, x.shape[3], o)
+
+
+def _groups(c, o, groups):
+    """The slices of input and of output channels of each group."""
+    for g in range(groups):
+        yield slice(g * c // groups, (g + 1) * c // groups), slice(g * o // groups, (g + 1) * o // groups)

@@ -1,0 +1,100 @@
+"""A few Python threads that share the strips of an operation. NumPy releases the interpreter lock in copies, arithmetic
+and matrix products, so the threads really run side by side; BLAS itself is held at one thread, since its threads times
+ours would fight for the cores (5 to 9 times slower).
+
+How strips are dealt out depends only on the number of threads, so for a fixed number the results are the same bits.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from threadpoolctl import ThreadpoolController
+
+Work = Callable[[int, int, int], None]
+
+
+def _default_count() -> int:
+    given = os.environ.get("GLAND_THREADS", "")
+    return max(1, int(given)) if given.isdigit() else len(os.sched_getaffinity(0))
+
+
+class Pool:
+    """The calling thread and count - 1 helpers, started when first needed, and again in a forked child."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._process = -1
+        self._busy = threading.Lock()
+
+    def _start(self) -> None:
+        self._process = os.getpid()
+        self._done: SimpleQueue = SimpleQueue()
+        self._inboxes = [SimpleQueue() for _ in range(self.count - 1)]
+        for inbox in self._inboxes:
+            threading.Thread(target=self._serve, args=(inbox, self._done), daemon=True, name="gland-ops").start()
+        ThreadpoolController().limit(limits=1, user_api="blas")
+
+    @staticmethod
+    def _serve(inbox: SimpleQueue, done: SimpleQueue) -> None:
+        while (task := inbox.get()) is not None:
+            work, arguments = task
+            try:
+                work(*arguments)
+                done.put(None)
+            except BaseException as error:
+                done.put(error)
+
+    def run(self, work: Work, count: int) -> None:
+        """work(thread, start, stop) on contiguous shares of range(count), one share a thread."""
+        if self._process != os.getpid():
+            self._start()
+        threads = min(self.count, count)
+        if threads < 2 or not self._busy.acquire(blocking=False):  # a second caller does its work alone
+            work(0, 0, count)
+            return
+        try:
+            bounds = [count * i // threads for i in range(threads + 1)]
+            for i in range(1, threads):
+                self._inboxes[i - 1].put((work, (i, bounds[i], bounds[i + 1])))
+            failure = None
+            try:
+                work(0, 0, bounds[1])
+            except BaseException as error:
+                failure = error
+            for _ in range(1, threads):
+                failure = self._done.get() or failure
+            if failure is not None:
+                raise failure
+        finally:
+            self._busy.release()
+
+    def close(self) -> None:
+        """End the helpers; the next run starts new ones."""
+        if self._process == os.getpid():
+            for inbox in self._inboxes:
+                inbox.put(None)
+        self._process = -1
+
+
+_pool = Pool(_default_count())
+
+
+def parallel(work: Work, count: int) -> None:
+    """work(thread, start, stop) on contiguous shares of range(count), 0 <= thread < count_threads()."""
+    _pool.run(work, count)
+
+
+def count_threads() -> int:
+    """How many threads share the work."""
+    return _pool.count
+
+
+def set_threads(count: int) -> None:
+    """Use this many threads from now on. The default is the number of cores, or the environment's GLAND_THREADS."""
+    global _pool
+    if count < 1:
+        raise ValueError(f"{count} threads cannot do any work; use at least 1")
+    _pool.close()
+    _pool = Pool(count)
