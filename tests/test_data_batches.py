@@ -50,6 +50,12 @@ def test_the_same_seed_gives_the_same_batches_and_another_does_not(samples):
     assert not same(first(samples, 5, seed=1), first(samples, 5, seed=2))
 
 
+def test_every_seed_step_and_index_has_a_window_of_its_own(samples):
+    one = samples[:1]  # so that only the window, not the choice of sample, can differ
+    windows = [image for seed in (1, 2) for batch in first(one, 2, seed=seed) for image in batch.images]
+    assert all(not np.array_equal(a, b) for i, a in enumerate(windows) for b in windows[:i])
+
+
 def test_timing_changes_nothing(samples):
     hurried = first(samples, 5, ahead=1)
     with Batches(samples, 4, SIZE, ahead=6) as batches:
