@@ -105,8 +105,11 @@ def _one_hot(label, logits):
 
 
 def _log_probabilities(logits):
-    log_p = ops.log_softmax(logits)
-    return log_p[:, 0], log_p[:, 1]
+    """log P_g and log P_b from d = s_g - s_b:  log P_g = min(d, 0) - log(1 + exp(-|d|)),  log P_b = log P_g - d"""
+    d = logits[:, 0] - logits[:, 1]
+    below = d * (d.real < 0)
+    log_gland = below - np.log1p(np.exp(2 * below - d))
+    return log_gland, log_gland - d
 
 
 def _cross_entropy(logits, gland, background):
@@ -116,12 +119,12 @@ def _cross_entropy(logits, gland, background):
 
 
 def _cross_entropy_grad(logits, gland, background):
-    """(1/J) [ w P - t ], w = t_g + t_b"""
-    p = ops.softmax(logits)
-    ds = p * (gland + background)[:, None]
-    ds[:, 0] -= gland
-    ds[:, 1] -= background
-    return ds / gland.size
+    """(1/J) [ w P - t ], w = t_g + t_b; the two channels' gradients sum to zero"""
+    log_gland, _ = _log_probabilities(logits)
+    ds = np.empty_like(logits)
+    ds[:, 0] = ((gland + background) * np.exp(log_gland) - gland) / gland.size
+    ds[:, 1] = -ds[:, 0]
+    return ds
 
 
 def _balanced(mask, f):

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from gland.ops import arena
 from gland.ops.layout import nchw, nhwc
+from gland.ops.threads import parallel
 
 
 def pooled_size(size, kernel, stride, pad, ceil_mode):
@@ -39,6 +41,8 @@ def _padded(x, kernel, stride, pad, out, fill):
 
 
 def max_pool(x, kernel, stride, pad, ceil_mode):
+    if _halves(x, kernel, stride, pad):
+        return _max_pool_halves(x)
     out = pooled_size(x.shape[2:], kernel, stride, pad, ceil_mode)
     x = _padded(nhwc(x), kernel, stride, pad, out, -np.inf)
     places = _places(x, kernel, stride, out)
@@ -52,6 +56,8 @@ def max_pool(x, kernel, stride, pad, ceil_mode):
 
 
 def max_pool_x(dy, argmax, kernel, stride, pad, size):
+    if (2 * dy.shape[2], 2 * dy.shape[3]) == tuple(size) and _halves(dy, kernel, stride, pad, odd=True):
+        return _max_pool_x_halves(dy, argmax)
     dy, argmax = nhwc(dy), nhwc(argmax)
     out, (h, w) = dy.shape[1:3], size
     reach = _reach(out[0], kernel[0], stride), _reach(out[1], kernel[1], stride)
@@ -59,6 +65,53 @@ def max_pool_x(dy, argmax, kernel, stride, pad, size):
     for k, place in enumerate(_places(dx, kernel, stride, out)):
         place += dy * (argmax == k)
     return nchw(np.ascontiguousarray(dx[:, pad : pad + h, pad : pad + w]))
+
+
+# The usual case, windows of 2 x 2 that tile the image: no padding, no overlap, a row of windows at a time.
+
+
+def _halves(x, kernel, stride, pad, odd=False):
+    even = odd or not (x.shape[2] % 2 or x.shape[3] % 2)
+    return kernel == (2, 2) and stride == 2 and pad == 0 and even and x.dtype.kind == "f"
+
+
+def _max_pool_halves(x):
+    x = nhwc(x)
+    n, h, w, c = x.shape
+    windows = x.reshape(n * h // 2, 2, w // 2, 2, c)
+    y = arena.empty((n, h // 2, w // 2, c), x.dtype)
+    argmax = arena.empty(y.shape, np.uint8)
+    rows, winners = y.reshape(-1, w // 2, c), argmax.reshape(-1, w // 2, c)
+
+    def work(thread, first, last):
+        for i in range(first, last):
+            (a, b), (d, e) = windows[i].transpose(0, 2, 1, 3)
+            top, bottom, winner = np.maximum(a, b), np.maximum(d, e), winners[i]
+            np.maximum(top, bottom, out=rows[i])
+            # place 0 or 1 in the top row, unless only the bottom row has the maximum: then 2 or 3
+            np.not_equal(a, top, out=winner.view(bool))
+            below = (top != rows[i]).view(np.uint8)
+            right = (d != bottom).view(np.uint8)
+            winner += below * (2 + right - winner)
+
+    parallel(work, len(windows))
+    return nchw(y), nchw(argmax)
+
+
+def _max_pool_x_halves(dy, argmax):
+    dy, argmax = nhwc(dy), nhwc(argmax)
+    n, oh, ow, c = dy.shape
+    dx = arena.empty((n, 2 * oh, 2 * ow, c), dy.dtype)
+    windows = dx.reshape(n * oh, 2, ow, 2, c)
+    rows, winners = dy.reshape(-1, ow, c), argmax.reshape(-1, ow, c)
+
+    def work(thread, first, last):
+        for i in range(first, last):
+            for k in range(4):
+                np.multiply(rows[i], winners[i] == k, out=windows[i, k // 2, :, k % 2])
+
+    parallel(work, len(windows))
+    return nchw(dx)
 
 
 def max_pool_t(tx, argmax, kernel, stride, pad):
