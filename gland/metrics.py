@@ -1,0 +1,173 @@
+"""How good a result is: class and pixel accuracy, DSC, and the object metrics of the GlaS challenge.
+
+Object metrics differ between implementations. These follow the challenge's own definitions (Sirinukunwattana et al. 2017,
+Medical Image Analysis 35, section 4): instances are matched by overlap, and each sum over objects is weighted by area.
+Masks and instance maps are (H, W); an instance map has 0 for background and one number per object.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+EIGHT = np.ones((3, 3), bool)
+
+
+def class_accuracy(predicted: np.ndarray, label: np.ndarray) -> float:
+    """Share of equal entries."""
+    return float(np.mean(np.asarray(predicted) == np.asarray(label)))
+
+
+def pixel_accuracy(predicted: np.ndarray, mask: np.ndarray) -> float:
+    """Share of pixels whose label, gland or background, is right."""
+    return float(np.mean((predicted > 0) == (mask > 0)))
+
+
+def dice(predicted: np.ndarray, mask: np.ndarray) -> float:
+    """DSC = 2 |A and B| / (|A| + |B|) of the gland pixels; 1 where neither has any."""
+    a, b = predicted > 0, mask > 0
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 1.0
+
+
+def instances_from_mask(mask: np.ndarray) -> np.ndarray:
+    """Number the 8-connected components of a mask 1, 2, ..; int32."""
+    return ndimage.label(mask > 0, EIGHT)[0].astype(np.int32)
+
+
+def relabelled(instances: np.ndarray) -> np.ndarray:
+    """Every 8-connected component of every object its own number: four released test masks give all glands one."""
+    result, count = np.zeros(instances.shape, np.int32), 0
+    for number, box in enumerate(ndimage.find_objects(instances), 1):
+        if box is not None:
+            pieces, found = ndimage.label(instances[box] == number, EIGHT)
+            result[box] += np.where(pieces > 0, pieces + count, 0).astype(np.int32)
+            count += found
+    return result
+
+
+class Objects(NamedTuple):
+    """What the object metrics need of one image, in a form that can be pooled over images.
+
+    dice and hausdorff hold one value per object, segmented ones and ground-truth ones apart, with their areas.
+    """
+
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    areas: tuple[np.ndarray, np.ndarray]  # pixels of each segmented, of each ground-truth object
+    dice: tuple[np.ndarray, np.ndarray]
+    hausdorff: tuple[np.ndarray, np.ndarray]  # pixels; nan where the other image has no object at all
+
+
+def compare_objects(segmented: np.ndarray, truth: np.ndarray) -> Objects:
+    """Match two instance maps of one image.
+
+    F1: a segmented object is a true positive if it covers at least half of a ground-truth object, each counted once; the
+    others are false positives, and ground-truth objects without one false negatives. Dice and Hausdorff: each
+    object against the one that it overlaps most; without overlap the Dice is 0 and the Hausdorff distance that to the
+    nearest object, the one with the smallest such distance.
+    """
+    s, s_areas = _dense(segmented)
+    t, t_areas = _dense(truth)
+    overlap = np.zeros((len(s_areas), len(t_areas)), np.int64)
+    both = (s > 0) & (t > 0)
+    np.add.at(overlap, (s[both] - 1, t[both] - 1), 1)
+    hits = int((2 * overlap >= t_areas).any(axis=0).sum()) if overlap.size else 0
+    positives = _true_positives(overlap, t_areas)
+    points = [_boundaries(s, len(s_areas)), _boundaries(t, len(t_areas))]
+    return Objects(
+        positives,
+        len(s_areas) - positives,
+        len(t_areas) - hits,
+        (s_areas, t_areas),
+        (_dice(overlap, s_areas, t_areas), _dice(overlap.T, t_areas, s_areas)),
+        (_hausdorff(overlap, *points), _hausdorff(overlap.T, *points[::-1])),
+    )
+
+
+def object_f1(*images: Objects) -> float:
+    """F1 = 2 TP / (2 TP + FP + FN) of the counts of all images given; 1 where there is nothing to find or to miss."""
+    tp, fp, fn = (sum(getattr(o, n) for o in images) for n in ("true_positives", "false_positives", "false_negatives"))
+    return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 1.0
+
+
+def object_dice(*images: Objects) -> float:
+    """(1/2) [ sum_i (area_i / total) Dice_i over segmented objects + the same over ground-truth objects ]"""
+    return _area_weighted("dice", images, empty=1.0)
+
+
+def object_hausdorff(*images: Objects) -> float:
+    """The same sums of Hausdorff distances, in pixels. An image with objects on one side only gives nan, since no
+    distance is defined; pooled with others, its objects are left out."""
+    return _area_weighted("hausdorff", images, empty=0.0)
+
+
+def _area_weighted(name, images, empty):
+    if not any(len(a) for o in images for a in o.areas):
+        return empty
+    sides = []
+    for side in (0, 1):
+        areas = np.concatenate([o.areas[side] for o in images]).astype(float)
+        values = np.concatenate([getattr(o, name)[side] for o in images])
+        known = np.isfinite(values)
+        sides.append((areas[known] * values[known]).sum() / areas[known].sum() if known.any() else np.nan)
+    if name == "dice":
+        sides = np.nan_to_num(sides)  # no object on one side: nothing of the other is matched
+    return float(np.mean(sides))
+
+
+def _dense(instances):
+    """The map with numbers 1 .. n without gaps, and the area of each."""
+    numbers, dense = np.unique(instances, return_inverse=True)
+    dense = dense.reshape(instances.shape) + (0 if numbers[0] == 0 else 1)
+    return dense, np.bincount(dense.ravel())[1:]
+
+
+def _true_positives(overlap, t_areas):
+    """Segmented objects that cover at least half of a ground-truth object which no earlier one was counted for."""
+    taken: set[int] = set()
+    count = 0
+    for row in overlap:
+        covered = [t for t in np.flatnonzero(2 * row >= t_areas) if row[t] and t not in taken]
+        if covered:
+            taken.add(max(covered, key=lambda t: row[t]))
+            count += 1
+    return count
+
+
+def _dice(overlap, areas, other_areas):
+    if not len(other_areas):
+        return np.zeros(len(areas))
+    best = overlap.argmax(axis=1)
+    shared = overlap[np.arange(len(areas)), best]
+    return 2 * shared / (areas + other_areas[best])
+
+
+def _boundaries(dense, count):
+    """Per object the coordinates (K, 2) of its pixels that touch something else: a Hausdorff distance between two pixel
+    sets is not always attained there, but the farthest point of one set from another lies on its boundary."""
+    points = []
+    for number, box in enumerate(ndimage.find_objects(dense, count), 1):
+        inside = dense[box] == number
+        edge = inside & ~ndimage.binary_erosion(inside)
+        points.append((np.argwhere(edge) + [b.start for b in box], np.argwhere(inside) + [b.start for b in box]))
+    return points
+
+
+def _hausdorff(overlap, own, other):
+    if not other:
+        return np.full(len(own), np.nan)
+    trees = [(cKDTree(edge), cKDTree(inside)) for edge, inside in other]
+    result = np.empty(len(own))
+    for i, (edge, inside) in enumerate(own):
+        tree = cKDTree(inside)
+
+        def distance(j, edge=edge, tree=tree):
+            # a point inside the other object is at distance 0, so distances go to all of its pixels
+            return max(trees[j][1].query(edge)[0].max(), tree.query(other[j][0])[0].max())
+
+        candidates = [int(overlap[i].argmax())] if overlap[i].any() else range(len(other))
+        result[i] = min(map(distance, candidates))
+    return result
