@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gland import metrics, postprocess
 from gland.errors import InputError
 from gland.table1 import __main__ as command
-from gland.table1 import jobs, report, runner, table
+from gland.table1 import jobs, report, runner, scores, table
 
 TINY = ["--crop", "64", "--batch", "2", "--validate-every", "2", "--log-every", "1", "--warmup", "0"]
 
@@ -31,8 +32,10 @@ def test_all_five_systems_get_one_protocol():
     configs = [job.config for job in jobs.plan(options("--split-by", "image", "--iterations", "100"), [])]
     assert [c["network"] for c in configs] == ["alexnet", "class", "unet", "seg", "joint"]
     assert {c["pretrain"] + c["iterations"] for c in configs} == {100}
-    same = ("batch", "rate", "momentum", "decay", "schedule", "warmup", "clip", "crop", "augment", "seed", "split_by")
+    same = ("batch", "momentum", "decay", "schedule", "warmup", "clip", "crop", "augment", "seed", "split_by")
     assert all(len({c[name] for c in configs}) == 1 for name in same)
+    alexnet, *others = (c["rate"] for c in configs)
+    assert len(set(others)) == 1 and alexnet == pytest.approx(others[0] / 10)
 
 
 def test_folds_splits_and_ablations_multiply():
@@ -94,6 +97,36 @@ def test_differences_are_of_the_same_images_only():
     assert table.difference([row(0, dsc=0.1)], [row(1, dsc=0.2)], column("benign DSC")) is None
 
 
+def test_pooled_columns_are_the_object_metrics_of_all_images_as_one():
+    rng, rows, objects = np.random.default_rng(3), [], []
+    for field in range(3):
+        truth, segmented = (
+            np.kron(rng.integers(0, 2, (4, 5)) * (1 + np.arange(20).reshape(4, 5)), np.ones((6, 6), int))
+            for _ in range(2)
+        )
+        rows.append(row(field, **scores._object_scores(segmented, truth)))
+        objects.append(metrics.compare_objects(segmented, truth))
+    for title in ("F1", "Dice", "Hausdorff"):
+        whole = getattr(metrics, f"object_{title.lower()}")(*objects)
+        assert table.figure(rows, column(f"pooled {title}")).value == pytest.approx(whole, rel=1e-12)
+        single = np.mean([getattr(metrics, f"object_{title.lower()}")(o) for o in objects])
+        assert table.figure(rows, column(f"object {title}")).value == pytest.approx(single, rel=1e-12)
+
+
+def test_the_figure_is_what_its_draws_centre_on():
+    """A draw of every visual field once gives the figure itself: one formula serves both."""
+    rows = [row(k // 2, dsc=0.1 * k) for k in range(8)]
+    _, sums = table._sums(rows, column("benign DSC"))
+    assert table._value(sums, np.ones((1, 4)))[0] == pytest.approx(table.figure(rows, column("benign DSC")).value)
+
+
+def test_a_diverged_network_says_so_in_its_row():
+    text = report.markdown(
+        [*entries(), report.Entry("visual_field", "AlexNet", [], 60.0, "diverged: loss nan")], [], "h"
+    )
+    assert "| AlexNet | - *83.0* | - | - | - | diverged |" in text
+
+
 def entries():
     joint = [row(k, k % 2 == 1, class_correct=True, pixel_accuracy=0.9, dsc=0.8 + 0.01 * k) for k in range(6)]
     seg = [r | {"class_correct": None, "dsc": r["dsc"] - 0.1, "pixel_accuracy": 0.9} for r in joint]
@@ -137,9 +170,16 @@ def test_csv_holds_every_figure():
 
 
 def test_glas_parts_stand_beside_the_published_methods():
-    rows = [row(k, object_f1=0.5, object_dice=0.5, object_hausdorff=99.0) for k in range(3)]
+    squares = np.kron(np.eye(3, dtype=int), np.ones((8, 8), int))
+    rows = [row(k, **scores._object_scores(squares, squares)) for k in range(3)]
     text = report.markdown([report.Entry("testB", "U-Net", rows, 0.0)], [], "heading")
-    assert "| *MILD-Net, published* | *0.844* | *0.836* | *105.9* | |" in text
+    assert "| *MILD-Net, published* | - | - | - | *0.844* | *0.836* | *105.9* | |" in text
+    assert "| U-Net | 1.000" in text
+
+
+@pytest.fixture(autouse=True)
+def few_candidates(monkeypatch):
+    monkeypatch.setattr(postprocess, "CANDIDATES", {"threshold": (0.5, 0.6), "smallest": (1, 400)})
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +215,7 @@ def test_a_whole_table_is_made_and_made_again_without_training(folder, tmp_path,
 
 
 def test_a_stopped_table_goes_on_to_the_same_scores(folder, tmp_path, monkeypatch):
-    def scores(out):
+    def found(out):
         files = sorted(out.rglob(runner.SCORES))
         return {
             f.relative_to(out): {k: v for k, v in json.loads(f.read_text()).items() if k != "seconds"} for f in files
@@ -197,7 +237,7 @@ def test_a_stopped_table_goes_on_to_the_same_scores(folder, tmp_path, monkeypatc
     assert command.main(given(tmp_path / "parts")) == 130
     monkeypatch.setattr(runner.Training, "_step", step)
     assert command.main(given(tmp_path / "parts")) == 0
-    assert scores(tmp_path / "parts") == scores(tmp_path / "whole")
+    assert found(tmp_path / "parts") == found(tmp_path / "whole")
 
 
 def test_alexnet_takes_part(folder, tmp_path, capsys):

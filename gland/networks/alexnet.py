@@ -4,9 +4,10 @@ Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolution
 Its two halves, one for each of two GPUs, are groups here: conv2, conv4 and conv5 have two, conv3 sees all channels. The
 normalisation's sum runs over all channels, as its formula is printed.
 
-Departs from the publication: two classes; weights start by He's rule and biases at 0 (published: a normal of deviation
-0.01, biases of 1 in some layers, which needs ImageNet's 1.2 million images to get going). The published 224 x 224 input
-does not give its 55 x 55 outputs without padding; as is usual, 224 is padded by 2 and 227 not at all.
+Departs from the publication: two classes; weights start by He's rule, save the last layer's, and biases at 0
+(published: a normal of deviation 0.01 and biases of 1 in some layers; through five convolutions that leaves little of
+an image's own signal). The published 224 x 224 input does not give its 55 x 55 outputs without padding; as is usual,
+224 is padded by 2 and 227 not at all.
 """
 
 from typing import Any, NamedTuple
@@ -84,6 +85,7 @@ class AlexNet(Network):
             "drop7": Dropout(0.5),
             "fc8": Linear(fc, 2, **start),
         }
+        self.layers["fc8"].w *= 0.01 / np.sqrt(2 / fc)  # from He's deviation to the published one
         self.flatten()
 
     def forward(self, x: Array, rng: np.random.Generator | None = None) -> tuple[Array, list[Any]]:

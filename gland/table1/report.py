@@ -65,14 +65,18 @@ def _title(entries):
 
 
 def _grid(entries, cell):
-    columns = [c for c in COLUMNS if any(figure(e.rows, c) for e in entries)]
+    columns = _shown(entries)
     lines = [
         "| network | " + " | ".join(c.title for c in columns) + " | training, minutes |",
         "|---" * (len(columns) + 2) + "|",
     ]
     for entry in entries:
         cells = [cell(entry, column) for column in columns]
-        lines.append(f"| {entry.title} | " + " | ".join(cells) + f" | {entry.note or f'{entry.seconds / 60:.0f}'} |")
+        lines.append(
+            f"| {entry.title} | "
+            + " | ".join(cells)
+            + f" | {entry.note.split(':')[0] or f'{entry.seconds / 60:.0f}'} |"
+        )
     for title, by_part in GLAS_PUBLISHED.items():
         if (figures := by_part.get(entries[0].split)) is not None:
             cells = [f"*{figures[c.title]}*" if c.title in figures else "-" for c in columns]
@@ -80,10 +84,18 @@ def _grid(entries, cell):
     return "\n".join(lines)
 
 
+def _shown(entries):
+    """The columns that any entry has; pooled ones, which is what was published, only under the GlaS protocol."""
+    glas = entries[0].split.startswith("test")
+    return [
+        c for c in COLUMNS if (glas or not c.title.startswith("pooled")) and any(figure(e.rows, c) for e in entries)
+    ]
+
+
 def _cell(entry, column):
     ours, paper = figure(entry.rows, column), PAPER.get(entry.title, {}).get(column.title)
     text = "-" if ours is None else ours.text(column.digits)
-    return text if paper is None or entry.split.startswith("test") else f"{text} *{paper}*"
+    return text if paper is None or entry.split.startswith("test") else f"{text} *{paper:.{min(column.digits, 2)}f}*"
 
 
 def _ablation_cell(entry, base, column):
@@ -106,7 +118,7 @@ def _comparisons(entries):
     for rival in (SYSTEMS["class"], SYSTEMS["seg"]):
         if JOINT not in found or rival not in found:
             continue
-        for column in COLUMNS:
+        for column in _shown(entries):
             change = difference(found[JOINT].rows, found[rival].rows, column)
             if change is not None:
                 lines.append(f"- {_verdict(change, column)} {rival} in {column.title}: {_signed(change, column)}.")
@@ -144,7 +156,7 @@ def picture(entries: Sequence[Entry]):
     """One panel a column: every network's figure with its interval, a colour per split, the paper's as a diamond."""
     from matplotlib.figure import Figure as Canvas
 
-    columns = [c for c in COLUMNS if any(figure(e.rows, c) for e in entries)]
+    columns = _shown(entries)
     titles = list(dict.fromkeys(entry.title for entry in entries))
     splits = list(dict.fromkeys(entry.split for entry in entries))
     canvas = Canvas(figsize=(3 * len(columns) + 1.5, 0.55 * len(titles) + 1.6), layout="constrained")

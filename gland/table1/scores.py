@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from gland import ops, postprocess
+from gland import metrics, ops, postprocess
 from gland.data import Sample, resize, to_input
-from gland.metrics import dice, object_dice, object_f1, object_hausdorff, pixel_accuracy
 from gland.networks import Prediction
 
 
@@ -19,12 +18,18 @@ def score(network: Any, val: Sequence[Sample], test: Sequence[Sample]) -> dict[s
     if seen and seen[0].p_gland is not None:
         settings, _ = postprocess.choose(
             [p.p_gland[0] for p in seen],
-            [s.instances for s in val],
-            lambda segmented, truth: (object_f1(segmented, truth) + object_dice(segmented, truth)) / 2,
+            [metrics.relabelled(s.instances) for s in val],
+            _object_score,
             progress=lambda names: tqdm(names, desc="post-processing", unit="setting", leave=False),
         )
     rows = [_row(s, _predict(network, s), settings) for s in tqdm(test, desc="testing", unit="image", leave=False)]
     return {"rows": rows, "postprocess": settings._asdict()}
+
+
+def _object_score(segmented: np.ndarray, truth: np.ndarray) -> float:
+    """What the post-processing is chosen by."""
+    objects = metrics.compare_objects(segmented, truth, distances=False)
+    return (metrics.object_f1(objects) + metrics.object_dice(objects)) / 2
 
 
 def _predict(network: Any, sample: Sample) -> Prediction:
@@ -36,7 +41,7 @@ def _predict(network: Any, sample: Sample) -> Prediction:
 
 
 def _row(sample: Sample, prediction: Prediction, settings: postprocess.Settings) -> dict[str, Any]:
-    row = {
+    row: dict[str, Any] = {
         "name": sample.name,
         "part": sample.part,
         "visual_field": sample.visual_field,
@@ -45,13 +50,30 @@ def _row(sample: Sample, prediction: Prediction, settings: postprocess.Settings)
     if prediction.q is not None:
         row["class_correct"] = bool(prediction.q[0].argmax() == int(sample.malignant))
     if prediction.p_gland is not None:
-        mask = prediction.p_gland[0] > 0.5  # Eq. (6)
-        segmented = postprocess.postprocess(prediction.p_gland[0], settings)
-        row |= {
-            "pixel_accuracy": float(pixel_accuracy(mask, sample.instances > 0)),
-            "dsc": float(dice(mask, sample.instances > 0)),
-            "object_f1": float(object_f1(segmented, sample.instances)),
-            "object_dice": float(object_dice(segmented, sample.instances)),
-            "object_hausdorff": float(object_hausdorff(segmented, sample.instances)),
+        mask, truth = prediction.p_gland[0] > 0.5, metrics.relabelled(sample.instances)  # Eq. (6)
+        row |= {"pixel_accuracy": metrics.pixel_accuracy(mask, truth), "dsc": metrics.dice(mask, truth)}
+        row |= _object_scores(postprocess.postprocess(prediction.p_gland[0], settings), truth)
+    return row
+
+
+def _object_scores(segmented: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    """The image's own object metrics, and the sums that pool them over images."""
+    objects = metrics.compare_objects(segmented, truth)
+    found = {
+        "object_f1": metrics.object_f1(objects),
+        "object_dice": metrics.object_dice(objects),
+        "true": objects.true_positives,
+        "wrong": objects.false_positives + objects.false_negatives,
+    }
+    distance = metrics.object_hausdorff(objects)
+    if np.isfinite(distance):
+        found["object_hausdorff"] = distance
+    for k, side in enumerate(("segmented", "truth")):
+        areas, known = objects.areas[k], np.isfinite(objects.hausdorff[k])
+        found[side] = {
+            "area": float(areas.sum()),
+            "dice": float((areas * objects.dice[k]).sum()),
+            "known_area": float(areas[known].sum()),
+            "hausdorff": float((areas * objects.hausdorff[k])[known].sum()),
         }
-    return {k: v for k, v in row.items() if not (isinstance(v, float) and np.isnan(v))}
+    return found

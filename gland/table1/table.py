@@ -1,4 +1,4 @@
-"""From scores per image to the table: every column a ratio of sums, with its interval, ours beside the paper's."""
+"""From scores per image to the table: every column made of ratios of sums, with its interval; the paper's figures."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -11,19 +11,28 @@ Row = dict[str, Any]  # the scores of one image, as gland/table1/scores.py makes
 DRAWS = 4000
 
 
+Sum = Callable[[Row], float]
+
+
 class Column(NamedTuple):
-    """A figure of the table: over a set of images, sum of part(row) / sum of whole(row)."""
+    """A figure of the table: the mean of one or two ratios, each  sum of part(row) / sum of whole(row)  over images."""
 
     title: str
-    part: Callable[[Row], float]
-    whole: Callable[[Row], float]
+    ratios: tuple[tuple[Sum, Sum], ...]
     needs: str  # the score without which an image has no part in it
     digits: int = 3
     better: int = 1  # -1: smaller is better
 
 
 def _mean(title: str, score: str, factor: float = 1, where: Callable[[Row], bool] = lambda r: True, **rest) -> Column:
-    return Column(title, lambda r: factor * r[score] * where(r), where, score, **rest)
+    """The mean of one score over the images of which `where` holds."""
+    return Column(title, ((lambda r: factor * r[score] * where(r), where),), score, **rest)
+
+
+def _pooled(title: str, part: str, whole: str, **rest) -> Column:
+    """The objects of all images as if of one: sums over segmented and over ground-truth objects, half each."""
+    sides = [(lambda r, s=s: r[s][part], lambda r, s=s: r[s][whole]) for s in ("segmented", "truth")]
+    return Column(title, tuple(sides), "segmented", **rest)
 
 
 CLASS, PIXEL = "class ACC %", "pixel ACC %"
@@ -36,6 +45,9 @@ COLUMNS = (
     _mean("object F1", "object_f1"),
     _mean("object Dice", "object_dice"),
     _mean("object Hausdorff", "object_hausdorff", digits=1, better=-1),
+    Column("pooled F1", ((lambda r: 2 * r["true"], lambda r: 2 * r["true"] + r["wrong"]),), "true"),
+    _pooled("pooled Dice", "dice", "area"),
+    _pooled("pooled Hausdorff", "hausdorff", "known_area", digits=1, better=-1),
 )
 
 # Table 1 of the paper, 18 test images at random; a dash where a network gives no such figure.
@@ -49,7 +61,7 @@ PAPER = {
 
 
 def _glas(f1: float, dice: float, hausdorff: float | None = None) -> dict[str, float]:
-    figures = {"object F1": f1, "object Dice": dice, "object Hausdorff": hausdorff}
+    figures = {"pooled F1": f1, "pooled Dice": dice, "pooled Hausdorff": hausdorff}
     return {title: value for title, value in figures.items() if value is not None}
 
 
@@ -75,43 +87,53 @@ class Figure(NamedTuple):
 
 def figure(rows: Sequence[Row], column: Column) -> Figure | None:
     """The column over these images, with its bootstrap interval; None where they have no such score."""
-    fields, part, whole = _sums(rows, column)
-    if not whole.sum():
+    fields, sums = _sums(rows, column)
+    if not _known(sums):
         return None
-    value = part.sum() / whole.sum()
-    return Figure(value, *_interval(_drawn(len(fields), part, whole)))
+    return Figure(float(_value(sums, np.ones(len(fields)))), *_interval(_value(sums, _draws(len(fields)))))
 
 
 def difference(rows: Sequence[Row], base: Sequence[Row], column: Column) -> Figure | None:
     """figure(rows) - figure(base) on the same images, the same visual fields drawn for both. None if either is."""
-    fields, part, whole = _sums(rows, column)
-    base_fields, base_part, base_whole = _sums(base, column)
-    if not whole.sum() or not base_whole.sum() or fields != base_fields:
+    fields, sums = _sums(rows, column)
+    base_fields, base_sums = _sums(base, column)
+    if fields != base_fields or not _known(sums) or not _known(base_sums):
         return None
-    value = part.sum() / whole.sum() - base_part.sum() / base_whole.sum()
-    return Figure(value, *_interval(_drawn(len(fields), part, whole) - _drawn(len(fields), base_part, base_whole)))
+    value, drawn = (
+        _value(sums, times) - _value(base_sums, times) for times in (np.ones(len(fields)), _draws(len(fields)))
+    )
+    return Figure(float(value), *_interval(drawn))
 
 
 def _sums(rows, column):
-    """The visual fields of these images, and the column's two sums within each."""
+    """The visual fields of these images; and the two sums of each ratio within each field, (ratios, 2, fields)."""
     fields = sorted({row["visual_field"] for row in rows})
-    part, whole = np.zeros(len(fields)), np.zeros(len(fields))
+    sums = np.zeros((len(column.ratios), 2, len(fields)))
     for row in rows:
         if row.get(column.needs) is not None:
-            part[fields.index(row["visual_field"])] += column.part(row)
-            whole[fields.index(row["visual_field"])] += column.whole(row)
-    return fields, part, whole
+            sums[:, :, fields.index(row["visual_field"])] += [[part(row), whole(row)] for part, whole in column.ratios]
+    return fields, sums
 
 
-def _drawn(fields, part, whole):
-    """The column for DRAWS bootstrap samples, each of as many visual fields as there are, drawn with replacement.
+def _known(sums):
+    return bool((sums[:, 1].sum(axis=1) > 0).all())
+
+
+def _value(sums, times):
+    """The column when visual field k is there times[..., k] times."""
+    part, whole = np.moveaxis(sums, 1, 0) @ np.moveaxis(np.atleast_2d(times), 0, 1)
+    with np.errstate(invalid="ignore"):  # a draw may hold no benign image: it is left out
+        return (part / whole).mean(axis=0).reshape(np.shape(times)[:-1])
+
+
+def _draws(fields):
+    """DRAWS bootstrap samples, each of as many visual fields as there are, with replacement: (DRAWS, fields) times.
 
     Images of one visual field are alike, so drawing single images would give intervals that are too narrow.
     """
-    times = np.random.default_rng(0).multinomial(fields, np.full(fields, 1 / fields), size=DRAWS)
-    with np.errstate(invalid="ignore"):  # a sample may hold no benign image: it is left out
-        return times @ part / (times @ whole)
+    return np.random.default_rng(0).multinomial(fields, np.full(fields, 1 / fields), size=DRAWS)
 
 
 def _interval(drawn):
-    return np.nanpercentile(drawn, [2.5, 97.5])
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
