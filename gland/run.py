@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from gland import checkpoint, data
+from gland import checkpoint, data, figures
 from gland.errors import InputError
+from gland.evaluation import evaluate_run
 from gland.training import Training, choose_split
 
 PHANTOM = Path("runs") / "phantom-data"
@@ -17,7 +18,9 @@ def new_folder(config: dict[str, Any], out: str | None) -> Path:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"--out {folder} is a file; name a folder")
         if (folder / "config.json").exists():
-            raise InputError(f"{folder} holds a run already; go on with it by --resume {folder}, or name another folder")
+            raise InputError(
+                f"{folder} holds a run already; go on with it by --resume {folder}, or name another folder"
+            )
         return folder
     name = f"{config['network']}-{'phantom' if config['data'] is None else Path(config['data']).name}"
     folder, number = Path("runs") / name, 1
@@ -52,3 +55,17 @@ def resume(folder: Path) -> Training:
     if (folder / "last.npz").exists():
         training.restore()
     return training
+
+
+def finish(folder: Path) -> str:
+    """Curves and the evaluation of the test images; returns the table and where everything is, for the screen."""
+    rows = checkpoint.load(folder / "last.npz")[1]["rows"]
+    figures.save(figures.training_curves(rows), folder / "curves.png")
+    evaluation = evaluate_run(folder)
+    return (
+        f"\n{evaluation}\n"
+        f"weights   {folder}/best.npz (best on validation), last.npz\n"
+        f"curves    {folder}/curves.png, log.csv\n"
+        f"pictures  {folder}/evaluation/test/figure2.png, overlays/\n"
+        f"any image: python evaluate.py {folder} --image FILE"
+    )

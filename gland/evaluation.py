@@ -1,0 +1,160 @@
+"""How good a run is: its test images scored, summed up with intervals, and shown. `python evaluate.py` comes here."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from gland import checkpoint, data, figures, postprocess
+from gland.errors import InputError
+from gland.files import write_atomic, write_text
+from gland.metrics import compare_objects, object_dice, object_f1
+from gland.report import aligned, write_csv
+from gland.scores import COLUMNS, MORE_COLUMNS, PAPER, Row, figure, predict, score
+
+SETS = ("train", "val", "test", "all", "testA", "testB")
+
+
+class Evaluation(NamedTuple):
+    """The scores of every image; str() is the table for the screen."""
+
+    network: str
+    rows: list[Row]
+    setting: str  # which images, how chosen
+
+    def summary(self) -> list[dict[str, Any]]:
+        """One dict per figure: its value, 95 % interval over visual fields, and the paper's value."""
+        found = [(c, figure(self.rows, c)) for c in (*COLUMNS, *MORE_COLUMNS)]
+        paper = PAPER.get(self.network, {})
+        return [
+            {"figure": c.title, "value": f and f.value, "low": f and f.low, "high": f and f.high,
+             "paper": paper.get(c.title), "digits": c.digits}
+            for c, f in found
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        def cells(entry):
+            digits = entry["digits"]
+            value, low, high, paper = (entry[k] for k in ("value", "low", "high", "paper"))
+            interval = "" if value is None else f"{low:.{digits}f} to {high:.{digits}f}"
+            return [entry["figure"], *("-" if v is None else f"{v:.{digits}f}" for v in (value,)), interval,
+                    "-" if paper is None else f"{paper:.{min(digits, 2)}f}"]  # fmt: skip
+
+        table = aligned(["", "value", "95 % interval", "paper"], [cells(entry) for entry in self.summary()])
+        return f"{self.network} network, {self.setting}\n\n{table}\n"
+
+
+def evaluate_run(
+    run: str | Path,
+    which: str = "test",
+    data_folder: str | None = None,
+    weights: str = "best",
+    tta: bool = False,
+    post: bool = False,
+    device: str = "auto",
+    overlays: bool = True,
+) -> Evaluation:
+    """Score one set of a run's images and write everything to RUN/evaluation/SET. Raises InputError.
+
+    post: choose post-processing for the object metrics on the validation images.
+    """
+    run = Path(run)
+    config = checkpoint.load_config(run)
+    network = checkpoint.load_network(run, weights, device)
+    samples = data.read(data_folder or config["data"])
+    chosen = _choose(samples, config["split"], which)
+    settings = _settings(network, data.choose(samples, config["split"]["val"]), tta) if post else postprocess.OFF
+    folder = run / "evaluation" / which
+    rows, shown = [], []
+    for sample in tqdm(chosen, desc="evaluate", unit="image", dynamic_ncols=True):
+        prediction = predict(network, sample, tta)
+        rows.append(score(network, sample, prediction, settings))
+        if prediction.p_gland is not None:
+            shown.append((sample, prediction))
+            if overlays:
+                overlay = figures.overlay(sample.image, prediction.p_gland[0] > 0.5, sample.instances > 0)
+                _save_png(folder / "overlays" / f"{sample.name}.png", overlay)
+    split = config["split"]
+    fields = len({row["visual_field"] for row in rows})
+    setting = (
+        f"{len(rows)} {which} images of {fields} visual fields, split by {split['by']}, seed {split['seed']}"
+        + (f", fold {split['fold']}" if split["fold"] is not None else "")
+        + (", averaged over flips and turns" if tta else "")
+        + (f", post-processing {tuple(settings)}" if post else "")
+    )
+    evaluation = Evaluation(config["network"], rows, setting)
+    write_csv(folder / "images.csv", rows)
+    write_csv(folder / "table.csv", evaluation.summary())
+    write_text(
+        folder / "table.json",
+        json.dumps({"setting": setting, "summary": evaluation.summary(), "images": rows}, indent=1) + "\n",
+    )
+    if shown:
+        figures.save(figures.figure2(_examples(shown)), folder / "figure2.png")
+    return evaluation
+
+
+def segment_files(run: str | Path, files: list[str], tta: bool = False, device: str = "auto") -> str:
+    """Classify and segment any images; NAME_mask.png (instance numbers) and NAME_overlay.png go to RUN/images.
+
+    Returns a table for the screen. Raises InputError; nothing is written if one file cannot be read.
+    """
+    run = Path(run)
+    network = checkpoint.load_network(run, "best", device)
+    images = [data.read_image(Path(file)) for file in files]
+    lines = []
+    for file, image in zip(files, images, strict=True):
+        nothing = np.zeros(image.shape[:2], np.int32)
+        prediction = predict(network, data.Sample(Path(file).stem, image, nothing, False), tta)
+        glands = share = "-"
+        if prediction.p_gland is not None:
+            instances = postprocess.postprocess(prediction.p_gland[0])
+            glands, share = str(instances.max()), f"{100 * (instances > 0).mean():.1f}"
+            target = run / "images" / Path(file).stem
+            _save_png(target.with_name(target.name + "_mask.png"), instances.astype(np.uint16))
+            _save_png(target.with_name(target.name + "_overlay.png"), figures.overlay(image, instances > 0))
+        kind = score_ = "-"
+        if prediction.q is not None:
+            kind = "malignant" if prediction.q[0, 1] > prediction.q[0, 0] else "benign"
+            score_ = f"{prediction.q[0].max():.3f}"
+        lines.append([Path(file).name, kind, score_, glands, share])
+    return aligned(["image", "class", "score", "glands", "gland area %"], lines) + f"\n\npictures in {run / 'images'}"
+
+
+def _choose(samples, split, which):
+    if which in ("train", "val", "test"):
+        return data.choose(samples, split[which])
+    if which == "all":
+        return list(samples)
+    chosen = [s for s in samples if s.part == which]
+    if not chosen:
+        raise InputError(
+            f"the data folder has no images of part {which}; put {which}_N there, or choose another --split"
+        )
+    return chosen
+
+
+def _settings(network, val, tta):
+    predictions = [predict(network, s, tta) for s in tqdm(val, desc="validation", unit="image", leave=False)]
+    if not predictions or predictions[0].p_gland is None:
+        return postprocess.OFF
+
+    def merit(segmented, truth):
+        objects = compare_objects(segmented, truth)
+        return (object_f1(objects) + object_dice(objects)) / 2
+
+    settings, _ = postprocess.choose([p.p_gland[0] for p in predictions], [s.instances for s in val], merit)
+    return settings
+
+
+def _examples(shown):
+    """Two benign and two malignant images for Figure 2, the first of each."""
+    by_class = {label: [pair for pair in shown if pair[0].malignant == label][:2] for label in (False, True)}
+    return by_class[False] + by_class[True]
+
+
+def _save_png(path: Path, pixels: np.ndarray) -> None:
+    write_atomic(path, lambda file: Image.fromarray(pixels).save(file, format="PNG"))
