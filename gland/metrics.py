@@ -78,8 +78,8 @@ def compare_objects(segmented: np.ndarray, truth: np.ndarray, distances: bool = 
     positives = _true_positives(overlap, t_areas)
     hausdorff = np.full(len(s_areas), np.nan), np.full(len(t_areas), np.nan)
     if distances:
-        points = [_boundaries(s, len(s_areas)), _boundaries(t, len(t_areas))]
-        hausdorff = _hausdorff(overlap, *points), _hausdorff(overlap.T, *points[::-1])
+        shapes = _Shapes(s, len(s_areas)), _Shapes(t, len(t_areas))
+        hausdorff = _hausdorff(overlap, *shapes), _hausdorff(overlap.T, *shapes[::-1])
     return Objects(
         positives,
         len(s_areas) - positives,
@@ -148,29 +148,39 @@ def _dice(overlap, areas, other_areas):
     return 2 * shared / (areas + other_areas[best])
 
 
-def _boundaries(dense, count):
-    """Per object the coordinates (K, 2) of its pixels that touch something else: a Hausdorff distance between two pixel
-    sets is not always attained there, but the farthest point of one set from another lies on its boundary."""
-    points = []
-    for number, box in enumerate(ndimage.find_objects(dense, count), 1):
-        inside = dense[box] == number
-        edge = inside & ~ndimage.binary_erosion(inside)
-        points.append((np.argwhere(edge) + [b.start for b in box], np.argwhere(inside) + [b.start for b in box]))
-    return points
+class _Shapes:
+    """Per object of a dense map: its pixels (K, 2), a search tree of its outline, its bounding box (4,)."""
+
+    def __init__(self, dense, count):
+        self.dense, self.pixels, self.outlines = dense, [], []
+        self.boxes = np.empty((count, 4))
+        for number, box in enumerate(ndimage.find_objects(dense, count), 1):
+            inside = np.pad(dense[box] == number, 1)
+            start = np.array([b.start for b in box])
+            self.pixels.append(np.argwhere(inside[1:-1, 1:-1]) + start)
+            edge = inside & ~ndimage.binary_erosion(inside)
+            self.outlines.append(cKDTree(np.argwhere(edge) - 1 + start))
+            self.boxes[number - 1] = [box[0].start, box[0].stop, box[1].start, box[1].stop]
+
+    def farthest(self, i, other, j):
+        """max over the pixels of object i of the distance to object j of the other map: 0 inside it."""
+        pixels = self.pixels[i]
+        outside = pixels[other.dense[tuple(pixels.T)] != j + 1]
+        return other.outlines[j].query(outside)[0].max() if len(outside) else 0.0
 
 
 def _hausdorff(overlap, own, other):
-    if not other:
-        return np.full(len(own), np.nan)
-    trees = [(cKDTree(edge), cKDTree(inside)) for edge, inside in other]
-    result = np.empty(len(own))
-    for i, (edge, inside) in enumerate(own):
-        tree = cKDTree(inside)
-
-        def distance(j, edge=edge, tree=tree):
-            # a point inside the other object is at distance 0, so distances go to all of its pixels
-            return max(trees[j][1].query(edge)[0].max(), tree.query(other[j][0])[0].max())
-
-        candidates = [int(overlap[i].argmax())] if overlap[i].any() else range(len(other))
-        result[i] = min(map(distance, candidates))
+    if not len(other.boxes):
+        return np.full(len(own.boxes), np.nan)
+    result = np.empty(len(own.boxes))
+    for i, box in enumerate(own.boxes):
+        # two sets are at least as far apart as any side of their bounding boxes
+        at_least = np.abs(other.boxes - box).max(axis=1)
+        order = [int(overlap[i].argmax())] if overlap[i].any() else np.argsort(at_least, kind="stable")
+        best = np.inf
+        for j in order:
+            if at_least[j] >= best:
+                break
+            best = min(best, max(own.farthest(i, other, j), other.farthest(j, own, i)))
+        result[i] = best
     return result
