@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from gland.metrics import compare_objects, object_dice, object_f1
+
 EIGHT = np.ones((3, 3), bool)
 
 
@@ -94,10 +96,16 @@ def drop_small(instances: np.ndarray, smallest: int) -> np.ndarray:
     return _renumbered(np.where(kept[instances], instances, 0))
 
 
+def object_merit(segmented: np.ndarray, truth: np.ndarray) -> float:
+    """The mean of object F1 and object Dice of one image."""
+    objects = compare_objects(segmented, truth, distances=False)
+    return (object_f1(objects) + object_dice(objects)) / 2
+
+
 def choose(
     p_gland: Sequence[np.ndarray],
     truth: Sequence[np.ndarray],
-    score: Callable[[np.ndarray, np.ndarray], float],
+    score: Callable[[np.ndarray, np.ndarray], float] = object_merit,
     rounds: int = 2,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> tuple[Settings, float]:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gland import metrics, postprocess
+from gland import postprocess
 from gland.errors import InputError
+from gland.scores import COLUMNS, MORE_COLUMNS, difference
 from gland.table1 import __main__ as command
-from gland.table1 import jobs, report, runner, scores, table
+from gland.table1 import jobs, report, runner
 
 TINY = ["--crop", "64", "--batch", "2", "--validate-every", "2", "--log-every", "1", "--warmup", "0"]
 
@@ -25,7 +26,7 @@ def row(field=0, malignant=False, **scores):
 
 
 def column(title):
-    return next(c for c in table.COLUMNS if c.title == title)
+    return next(c for c in COLUMNS if c.title == title)
 
 
 def test_all_five_systems_get_one_protocol():
@@ -60,64 +61,6 @@ def test_training_options_hold_for_all_networks():
 def test_what_the_table_varies_cannot_be_set(wrong):
     with pytest.raises(InputError, match=wrong.split("=")[0]):
         jobs.plan(options(), [wrong, "1"])
-
-
-def test_figures_are_means_over_the_images_they_are_about():
-    rows = [row(0, dsc=0.5), row(1, dsc=0.7), row(2, True, dsc=0.1), row(3, True, class_correct=True)]
-    assert table.figure(rows, column("benign DSC")).value == pytest.approx(0.6)
-    assert table.figure(rows, column("malignant DSC")).value == pytest.approx(0.1)
-    assert table.figure(rows, column("class ACC %")).value == 100
-    assert table.figure(rows, column("pixel ACC %")) is None
-
-
-def two_fields(numbered_by):
-    """Five images scoring 0.2 and five scoring 0.8."""
-    return [row(numbered_by(k), dsc=0.2 if k < 5 else 0.8) for k in range(10)]
-
-
-def test_the_interval_of_two_visual_fields_is_theirs():
-    # draws of two fields are (0, 0), (0, 1), (1, 0), (1, 1): a quarter of the means is 0.2, a quarter 0.8
-    found = table.figure(two_fields(lambda k: k // 5), column("benign DSC"))
-    assert found == pytest.approx((0.5, 0.2, 0.8))
-
-
-def test_a_bootstrap_over_images_would_be_caught():
-    """The planted mistake of the test above: every image a field of its own."""
-    found = table.figure(two_fields(lambda k: k), column("benign DSC"))
-    assert found.value == 0.5 and found.low > 0.25 and found.high < 0.75
-
-
-def test_the_difference_draws_the_same_visual_fields_for_both():
-    base = [row(k, dsc=s) for k, s in enumerate([0.1, 0.5, 0.9])]
-    better = [r | {"dsc": r["dsc"] + 0.05} for r in base]
-    assert table.difference(better, base, column("benign DSC")) == pytest.approx((0.05, 0.05, 0.05))
-
-
-def test_differences_are_of_the_same_images_only():
-    assert table.difference([row(0, dsc=0.1)], [row(1, dsc=0.2)], column("benign DSC")) is None
-
-
-def test_pooled_columns_are_the_object_metrics_of_all_images_as_one():
-    rng, rows, objects = np.random.default_rng(3), [], []
-    for field in range(3):
-        truth, segmented = (
-            np.kron(rng.integers(0, 2, (4, 5)) * (1 + np.arange(20).reshape(4, 5)), np.ones((6, 6), int))
-            for _ in range(2)
-        )
-        rows.append(row(field, **scores._object_scores(segmented, truth)))
-        objects.append(metrics.compare_objects(segmented, truth))
-    for title in ("F1", "Dice", "Hausdorff"):
-        whole = getattr(metrics, f"object_{title.lower()}")(*objects)
-        assert table.figure(rows, column(f"pooled {title}")).value == pytest.approx(whole, rel=1e-12)
-        single = np.mean([getattr(metrics, f"object_{title.lower()}")(o) for o in objects])
-        assert table.figure(rows, column(f"object {title}")).value == pytest.approx(single, rel=1e-12)
-
-
-def test_the_figure_is_what_its_draws_centre_on():
-    """A draw of every visual field once gives the figure itself: one formula serves both."""
-    rows = [row(k // 2, dsc=0.1 * k) for k in range(8)]
-    _, sums = table._sums(rows, column("benign DSC"))
-    assert table._value(sums, np.ones((1, 4)))[0] == pytest.approx(table.figure(rows, column("benign DSC")).value)
 
 
 def test_a_diverged_network_says_so_in_its_row():
@@ -158,23 +101,22 @@ def test_the_comparison_admits_a_loss():
 def test_a_smaller_distance_is_better():
     far = [row(k, object_hausdorff=50.0) for k in range(3)]
     near = [r | {"object_hausdorff": 20.0} for r in far]
-    change = table.difference(near, far, column("object Hausdorff"))
+    change = difference(near, far, column("object Hausdorff"))
     assert report._verdict(change, column("object Hausdorff")) == "Joint beats"
 
 
 def test_csv_holds_every_figure():
     lines = list(csv.DictReader(io.StringIO(report.as_csv(entries()))))
-    assert len(lines) == 3 * len(table.COLUMNS)
+    assert len(lines) == 3 * len((*COLUMNS, *MORE_COLUMNS))
     found = next(x for x in lines if x["network"] == "Multi-Loss-Joint" and x["column"] == "malignant DSC")
     assert float(found["value"]) == pytest.approx(0.83) and found["paper"] == "0.76" and found["fields"] == "6"
 
 
 def test_glas_parts_stand_beside_the_published_methods():
-    squares = np.kron(np.eye(3, dtype=int), np.ones((8, 8), int))
-    rows = [row(k, **scores._object_scores(squares, squares)) for k in range(3)]
+    rows = [row(k, object_f1=0.5, true_positives=1, false_positives=0, false_negatives=0) for k in range(3)]
     text = report.markdown([report.Entry("testB", "U-Net", rows, 0.0)], [], "heading")
-    assert "| *MILD-Net, published* | - | - | - | *0.844* | *0.836* | *105.9* | |" in text
-    assert "| U-Net | 1.000" in text
+    assert "| *MILD-Net, published* | - | *0.844* | |" in text
+    assert "| U-Net | 0.500 [0.500, 0.500] | 1.000" in text
 
 
 @pytest.fixture(autouse=True)
@@ -222,7 +164,7 @@ def test_a_stopped_table_goes_on_to_the_same_scores(folder, tmp_path, monkeypatc
         }
 
     def given(out):
-        return arguments(folder, out, "--networks", "unet", "joint", "--split-by", "image", "--width", "2")
+        return arguments(folder, out, "--networks", "class", "joint", "--split-by", "image", "--width", "2")
 
     assert command.main(given(tmp_path / "whole")) == 0
     step, count = runner.Training._step, iter(range(100))

@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--ablations", action="store_true", help="also the variants of the joint network, on the first split"
     )
+    p.add_argument("--tta", action="store_true", help="average predictions over the eight flips and quarter turns")
     p.add_argument(
         "--protocol",
         choices=("split", "glas"),

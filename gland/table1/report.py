@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gland.files import write_atomic, write_text
+from gland.scores import COLUMNS, MORE_COLUMNS, PAPER, Column, Row, difference, figure
 from gland.table1.jobs import SYSTEMS
-from gland.table1.table import COLUMNS, GLAS_PUBLISHED, PAPER, Column, Row, difference, figure
 
 SPLITS = {
     "visual_field": "split by visual field",
@@ -17,6 +17,21 @@ SPLITS = {
     "testB": "GlaS protocol, part testB",
 }
 JOINT = SYSTEMS["joint"]
+PAPER_BY_TITLE = {SYSTEMS[network]: figures for network, figures in PAPER.items()}
+
+
+def _glas(f1: float, dice: float, hausdorff: float | None = None) -> dict[str, float]:
+    figures = {"object F1, pooled": f1, "object Dice, pooled": dice, "object Hausdorff, pooled": hausdorff}
+    return {title: value for title, value in figures.items() if value is not None}
+
+
+# The challenge's winner (Sirinukunwattana et al. 2017), MILD-Net (Graham et al. 2019) and U-Net as compared there; they
+# trained on the same 85 images, the first with weights from other images.
+GLAS_PUBLISHED = {
+    "CUMedVision2": {"testA": _glas(0.912, 0.897, 45.4), "testB": _glas(0.716, 0.781, 160.3)},
+    "MILD-Net": {"testA": _glas(0.914, 0.913, 41.5), "testB": _glas(0.844, 0.836, 105.9)},
+    "U-Net": {"testA": _glas(0.865, 0.884), "testB": _glas(0.768, 0.819)},
+}
 
 
 class Entry(NamedTuple):
@@ -86,14 +101,12 @@ def _grid(entries, cell):
 
 def _shown(entries):
     """The columns that any entry has; pooled ones, which is what was published, only under the GlaS protocol."""
-    glas = entries[0].split.startswith("test")
-    return [
-        c for c in COLUMNS if (glas or not c.title.startswith("pooled")) and any(figure(e.rows, c) for e in entries)
-    ]
+    pooled = [c for c in MORE_COLUMNS if c.title.endswith("pooled")] if entries[0].split.startswith("test") else []
+    return [c for c in (*COLUMNS, *pooled) if any(figure(e.rows, c) for e in entries)]
 
 
 def _cell(entry, column):
-    ours, paper = figure(entry.rows, column), PAPER.get(entry.title, {}).get(column.title)
+    ours, paper = figure(entry.rows, column), PAPER_BY_TITLE.get(entry.title, {}).get(column.title)
     text = "-" if ours is None else ours.text(column.digits)
     return text if paper is None or entry.split.startswith("test") else f"{text} *{paper:.{min(column.digits, 2)}f}*"
 
@@ -144,9 +157,9 @@ def as_csv(entries: Sequence[Entry]) -> str:
     )
     for entry in entries:
         fields = len({row["visual_field"] for row in entry.rows})
-        for column in COLUMNS:
+        for column in (*COLUMNS, *MORE_COLUMNS):
             ours = figure(entry.rows, column) or ("", "", "")
-            paper = PAPER.get(entry.title, {}).get(column.title, "")
+            paper = PAPER_BY_TITLE.get(entry.title, {}).get(column.title, "")
             counts = [len(entry.rows), fields, round(entry.seconds, 1), entry.note]
             writer.writerow([entry.split, entry.title, column.title, *ours, paper, *counts])
     return text.getvalue()
@@ -169,7 +182,7 @@ def picture(entries: Sequence[Entry]):
                     y = titles.index(entry.title) + shift
                     panel.plot([ours.low, ours.high], [y, y], color=f"C{k}", lw=2)
                     panel.plot(ours.value, y, "o", color=f"C{k}", ms=6)
-        for title, figures in PAPER.items():
+        for title, figures in PAPER_BY_TITLE.items():
             if title in titles and column.title in figures and not splits[0].startswith("test"):
                 panel.plot(figures[column.title], titles.index(title), "D", color="black", mfc="none", ms=7)
         panel.set_title(column.title, fontsize=10)

@@ -2,6 +2,7 @@
 stopped goes on to the bits of one that was not, and one that is finished is not touched again."""
 
 import argparse
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +10,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from gland import checkpoint, data
+from gland import checkpoint, data, postprocess, scores
 from gland.errors import InputError
 from gland.files import write_text
 from gland.run import PHANTOM
 from gland.table1 import report
 from gland.table1.jobs import ABLATIONS, Job
-from gland.table1.scores import score
 from gland.training import Diverged, Training, choose_split
 
 SCORES = "scores.json"
@@ -37,13 +37,13 @@ def run(jobs: Sequence[Job], options: argparse.Namespace) -> str:
         done = job.folder / SCORES
         if not done.exists():
             bar.set_postfix_str(f"{job.title}, {job.folder.relative_to(folder)}; {_left(jobs, results)}")
-            _do(job, samples, source)
+            _do(job, samples, source, options.tta)
         results[job.folder] = json.loads(done.read_text())
         text = report.write(folder, *_entries(jobs, results), _heading(options, source))
     return text
 
 
-def _do(job: Job, samples: list[data.Sample], source: str) -> None:
+def _do(job: Job, samples: list[data.Sample], source: str, tta: bool) -> None:
     """Train and test one network, and write its scores."""
     split = _split(job, samples)
     kept = {"by": job.config["split_by"], "fold": job.config["fold"], "seed": job.config["seed"], **split._asdict()}
@@ -57,13 +57,28 @@ def _do(job: Job, samples: list[data.Sample], source: str) -> None:
     try:
         training.run()
         network = checkpoint.load_network(job.folder, "best", config["device"])
-        result |= score(network, data.choose(samples, split.val), data.choose(samples, split.test))
+        result |= _test(network, data.choose(samples, split.val), data.choose(samples, split.test), tta)
     except Diverged as error:
         result["note"] = f"diverged: {error}"
     result["seconds"] = training.rows[-1]["seconds"] if training.rows else 0.0
     write_text(job.folder / SCORES, json.dumps(result, indent=1) + "\n")
     if (job.folder / "best.npz").exists():
         (job.folder / "last.npz").unlink(missing_ok=True)  # AlexNet's holds 0.5 GB, and nothing is left to resume
+
+
+def _test(network: Any, val: list[data.Sample], test: list[data.Sample], tta: bool) -> dict[str, Any]:
+    """The scores of every test image, after the post-processing that is best for the validation images."""
+    settings = postprocess.OFF
+    seen = [scores.predict(network, s, tta) for s in tqdm(val, desc="validating", unit="image", leave=False)]
+    if seen and seen[0].p_gland is not None:
+        maps, truth = [p.p_gland[0] for p in seen], [s.instances for s in val]
+        bar = functools.partial(tqdm, desc="post-processing", unit="setting", leave=False)
+        settings, _ = postprocess.choose(maps, truth, progress=bar)
+    rows = [
+        scores.score(network, s, scores.predict(network, s, tta), settings)
+        for s in tqdm(test, desc="testing", unit="image", leave=False)
+    ]
+    return {"rows": rows, "postprocess": settings._asdict()}
 
 
 def _split(job: Job, samples: list[data.Sample]) -> data.Split:
@@ -129,5 +144,6 @@ def _heading(options: argparse.Namespace, source: str) -> str:
     how = "training on part train, test on testA and testB" if options.protocol == "glas" else how
     return (
         f"## Table 1 on {Path(source).name}\n\n{options.iterations} steps for every network, {how}. "
+        f"{'Predictions are averaged over flips and quarter turns. ' if options.tta else ''}"
         "The checkpoint and the post-processing of the object figures were chosen on validation images alone."
     )
