@@ -53,7 +53,8 @@ KINDS = {
         "changes single terms, so this compares whole tensors by their largest element.",
     ),
     "device": Tolerance(1e-4, "float32 sums in another order on the device; as for float32."),
-    "fact": Tolerance(0.0, "stated beside the fact"),
+    "fact": Tolerance(0.0, "The statement holds or it does not."),
+    "crash": Tolerance(0.0, "A check that cannot run shows nothing."),
 }
 
 
@@ -90,6 +91,13 @@ class Section:
     def add(self, kind: str, what: str, error: float, tolerance: Tolerance | None = None) -> None:
         value, why = tolerance or KINDS[kind]
         self.checks.append(Check(kind, what, float(error), value, why))
+
+    def attempt(self, what: str, check: Callable[[], None]) -> None:
+        """Run check; what crashes has not been shown to be right, so an exception is a failed check."""
+        try:
+            check()
+        except Exception as error:
+            self.add("crash", f"{what}: {type(error).__name__}: {error}", inf)
 
     def compare(self, kind: str, what: str, got: Any, expected: Any, tolerance: Tolerance | None = None) -> None:
         """Add the check that two arrays (or nested lists, or numbers) are the same."""

@@ -209,7 +209,7 @@ def audit(subject: Subject) -> Section:
     section = Section(subject.name, subject.name, subject.formula, [cls.forward], [cls.backward, cls.input_grad])
     section.notes = subject.notes or (cls.__doc__ or "").strip().split("\n\n")[-1]
     for case in subject.cases:
-        check_case(section, case)
+        section.attempt(case.what, lambda case=case: check_case(section, case))
     if subject.name == "MaxPool2d":
         _ties(section)
     if subject.name in ("Conv2d", "ConvReLU"):

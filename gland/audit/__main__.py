@@ -1,0 +1,41 @@
+"""python -m gland.audit"""
+
+import argparse
+import sys
+
+from gland.audit import breaking, run, table
+from gland.audit.mistakes import MISTAKES
+from gland.errors import InputError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m gland.audit", description=__doc__)
+    parser.add_argument("--html", metavar="FILE", help="also write everything as one page")
+    parser.add_argument("--all", action="store_true", help="print every check, number and reading besides the summary")
+    parser.add_argument("--break", dest="mistake", metavar="NAME", help="audit a broken copy; 'all': every mistake in turn, 'list': their names")
+    options = parser.parse_args(arguments)
+    try:
+        return _run(options)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.mistake == "list":
+        for mistake in MISTAKES:
+            print(f"{mistake.name:<26}{mistake.story}")
+        return 0
+    if options.mistake == "all":
+        return 0 if breaking.all_mistakes() else 1
+    if options.mistake:
+        return 0 if breaking.one_mistake(breaking.find(options.mistake)) else 1
+    audit = run.run()
+    table.summary(audit)
+    if options.all:
+        table.details(audit)
+    return 0 if audit.passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
