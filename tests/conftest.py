@@ -1,7 +1,12 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The same examples on every run; no deadline, since CI's cores are shared.
+hypothesis.settings.register_profile("gland", derandomize=True, deadline=None, max_examples=30)
+hypothesis.settings.load_profile("gland")
 
 ROOT = Path(__file__).parent.parent
 
