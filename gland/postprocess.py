@@ -106,7 +106,7 @@ def choose(
     p_gland: Sequence[np.ndarray],
     truth: Sequence[np.ndarray],
     score: Callable[[np.ndarray, np.ndarray], float] = object_merit,
-    rounds: int = 2,
+    rounds: int = 1,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> tuple[Settings, float]:
     """The settings with the best mean of score(instances, truth) over validation images, and that mean.
@@ -130,9 +130,11 @@ def choose(
 
 def _renumbered(instances: np.ndarray) -> np.ndarray:
     """The same regions as int32, numbered 1, 2, .. in reading order of their first pixel."""
-    numbers, first = np.unique(instances, return_index=True)
-    order = numbers[np.argsort(first)]
-    order = order[order > 0]
-    table = np.zeros(int(numbers.max(initial=0)) + 1, np.int32)
-    table[order] = np.arange(1, len(order) + 1)
+    flat = instances.ravel()
+    first = np.full(int(flat.max(initial=0)) + 1, flat.size)
+    first[flat[::-1]] = np.arange(flat.size)[::-1]  # of equal indices the last one written stays: the first pixel
+    present = np.flatnonzero(first < flat.size)
+    present = present[present > 0]
+    table = np.zeros(len(first), np.int32)
+    table[present[np.argsort(first[present])]] = np.arange(1, len(present) + 1)
     return table[instances]
