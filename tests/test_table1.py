@@ -208,3 +208,5 @@ def test_other_options_do_not_mix_with_finished_runs(folder, tmp_path, capsys):
     assert command.main(given) == 0
     assert command.main([*given, "--rate", "0.5"]) == 2
     assert "rate" in capsys.readouterr().err
+    assert command.main([*given, "--tta"]) == 2
+    assert "--tta" in capsys.readouterr().err

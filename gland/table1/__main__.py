@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Any training option of train.py may follow, such as --batch 8, and holds for all networks.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    p.add_argument("--data", metavar="DIR", help="folder of Warwick-QU as released; default: the synthetic set")
+    p.add_argument("--data", metavar="DIR", help="folder of Warwick-QU as released; none: the synthetic set")
     p.add_argument("--out", metavar="DIR", default=DEFAULT_OUT, help="folder for the runs and the tables")
     p.add_argument(
         "--networks", nargs="+", choices=tuple(jobs.SYSTEMS), default=list(jobs.SYSTEMS), help="which networks"
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--iterations", type=int, metavar="N", default=4000, help="steps for each network, pre-training included"
     )
-    p.add_argument("--folds", type=int, metavar="K", help="cross-validate with K folds; default: one 70/10/20 split")
+    p.add_argument("--folds", type=int, metavar="K", help="cross-validate with K folds; none: one 70/10/20 split")
     p.add_argument(
         "--split-by", nargs="+", choices=BY, default=["visual_field", "image"], help="what a split keeps together"
     )

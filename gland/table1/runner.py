@@ -30,7 +30,7 @@ def run(jobs: Sequence[Job], options: argparse.Namespace) -> str:
     samples = data.read(source, progress=True)
     for job in jobs:
         _split(job, samples)  # a split that cannot be made is said before the first network is trained
-        _check_same(job)
+        _check_same(job, options.tta)
     results: dict[Path, dict[str, Any]] = {}
     bar = tqdm(jobs, desc="networks", unit="network")
     for job in bar:
@@ -53,7 +53,7 @@ def _do(job: Job, samples: list[data.Sample], source: str, tta: bool) -> None:
         training.restore()
     else:
         checkpoint.save_config(job.folder, config)
-    result: dict[str, Any] = {"rows": [], "note": ""}
+    result: dict[str, Any] = {"rows": [], "note": "", "tta": tta}
     try:
         training.run()
         network = checkpoint.load_network(job.folder, "best", config["device"])
@@ -93,8 +93,10 @@ def _split(job: Job, samples: list[data.Sample]) -> data.Split:
     return data.Split(fold.train + fold.val, fold.test, test)
 
 
-def _check_same(job: Job) -> None:
+def _check_same(job: Job, tta: bool) -> None:
     """A run folder that is there already must have been made by the same options."""
+    if (job.folder / SCORES).exists() and json.loads((job.folder / SCORES).read_text())["tta"] != tta:
+        raise InputError(f"{job.folder} was scored {'without' if tta else 'with'} --tta; choose another --out")
     if not (job.folder / "config.json").exists():
         return
     before = checkpoint.load_config(job.folder)
