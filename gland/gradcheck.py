@@ -279,17 +279,17 @@ def central_difference(
 ) -> tuple[float, bool]:
     """The derivative of f at x along v, and whether a kink was crossed.
 
-    Where f is smooth the two one-sided differences differ by step f'', so half the step halves the gap; at a kink
-    the gap stays, and a kink within the step changes it by another factor.
+    Where f is smooth its two one-sided differences differ by step f'', in proportion to the step. A kink within the step
+    breaks the proportion; two smaller steps are looked at, since for either alone some place of the kink keeps it.
     """
 
     def gap(h):
         return (f(x + h * v) - 2 * f(x) + f(x - h * v)) / h
 
     derivative = (f(x + step * v) - f(x - step * v)) / (2 * step)
-    wide, narrow = gap(step), gap(step / 2)
-    noise = 1e-9 * max(1.0, abs(f(x))) * (1e-5 / step)
-    return float(derivative), bool(abs(wide) > noise and abs(narrow - wide / 2) > 0.1 * abs(wide) + noise)
+    wide, noise = gap(step), 1e-9 * max(1.0, abs(f(x))) * (1e-5 / step)
+    kink = any(abs(gap(step / k) - wide / k) > 0.05 * abs(wide) + noise for k in (2, 4))
+    return float(derivative), bool(kink)
 
 
 def check_parameters(

@@ -49,7 +49,9 @@ class Network:
         """Move all parameters into one buffer of dtype (default: as they are), on the host or on the device."""
         slots = list(self._slots())
         values = [backend.to_host(getattr(layer, name)) for _, layer, name in slots]
-        flat = np.concatenate([v.ravel(order="K") for v in values]).astype(dtype or values[0].dtype, copy=False)
+        dtype = np.dtype(dtype or values[0].dtype)
+        flat = np.concatenate([v.ravel(order="K") for v in values])
+        flat = (flat if dtype.kind == "c" else flat.real).astype(dtype, copy=False)
         self.flat, self.flat_grad = flat, np.zeros_like(flat)
         if device:
             self.flat, self.flat_grad = backend.to_device(flat), backend.to_device(self.flat_grad)

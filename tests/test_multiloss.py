@@ -1,0 +1,143 @@
+"""The whole joint gradient over every parameter tensor, in every reading; any image size."""
+
+import numpy as np
+import pytest
+
+from gland import prior
+from gland.gradcheck import check_parameters
+from gland.networks import MultiLoss
+
+RNG = np.random.default_rng(0)
+X, MASK, LABEL = RNG.standard_normal((2, 3, 32, 32)), (RNG.random((2, 32, 32)) > 0.5) * 1.0, np.array([0, 1])
+
+
+def network(kind="joint", width=2, seed=3, **options):
+    net = MultiLoss(kind, width=width, seed=seed, dtype=float, **options)
+    rng = np.random.default_rng(seed)
+    for p in net.parameters().values():
+        p += 0.05 * rng.standard_normal(p.shape)
+    return net
+
+
+def total(net, reading="balanced-weight", prior_gradient="detached", lam=0.3):
+    x = X.astype(net.flat.dtype)
+    return net.loss_and_grad(x, MASK.astype(net.flat.dtype), LABEL, lam, reading, prior_gradient).total
+
+
+def held(f):
+    """f as a constant: what the detached reading differentiates is a loss in which f does not move."""
+    return f.real.astype(f.dtype)
+
+
+@pytest.mark.parametrize(
+    ("reading", "kind", "score"),
+    [  # every pair of choices at least once
+        ("balanced-weight", "gradient", "margin"),
+        ("balanced-weight", "gradient-activation", "probability"),
+        ("weight", "gradient", "probability"),
+        ("weight", "gradient-activation", "margin"),
+        ("soft-target", "gradient", "margin"),
+        ("soft-target", "gradient-activation", "probability"),
+    ],
+)
+def test_the_joint_gradient_with_f_exact(reading, kind, score):
+    report = check_parameters(lambda net: total(net, reading, "exact"), network(prior=kind, score=score), elements=1)
+    report.assert_ok()
+    assert len(report.rows) == len(network().parameters())
+
+
+@pytest.mark.parametrize("reading", ("balanced-weight", "weight", "soft-target"))
+def test_the_joint_gradient_with_f_detached(reading, monkeypatch):
+    combine = prior.combine
+    monkeypatch.setattr(prior, "combine", lambda *a: (lambda f, *rest: (held(f), *rest))(*combine(*a)))
+    check_parameters(lambda net: total(net, reading, "detached"), network(), elements=1).assert_ok()
+
+
+def test_f_exact_and_f_detached_differ():
+    # without holding f still, the detached gradient is not the derivative: the two readings are really two
+    assert not check_parameters(lambda net: total(net, "soft-target", "detached"), network(), elements=1).ok
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kind": "class"},
+        {"kind": "seg"},
+        {"kind": "seg", "skip": False},
+        {"skip": False},
+        {"use_prior": False},
+        {"use_scores": False},
+        {"use_prior": False, "use_scores": False},
+    ],
+    ids=str,
+)
+def test_the_parts_and_the_ablations(options):
+    check_parameters(lambda net: total(net, prior_gradient="exact"), network(**options), elements=1).assert_ok()
+
+
+def test_pretraining_touches_the_classifier_alone():
+    net = network()
+    net.zero_grad()
+    net.class_loss_and_grad(X, LABEL)
+    for name, gradient in net.gradients().items():
+        assert gradient.any() == name.startswith("classifier")
+
+
+def x_for_its_tangent(net, monkeypatch):
+    stage = net.classifier.stages[2]
+    real = stage.conv2.second_order
+    monkeypatch.setattr(stage.conv2, "second_order", lambda tx, dy, cache: real(cache.x, dy, cache))
+
+
+def without_the_second_order_pass(net, monkeypatch):
+    monkeypatch.setattr(net.classifier, "second_order", lambda u, sent, cache: np.zeros((2, 2), u[0].dtype))
+
+
+def lambda_forgotten(net, monkeypatch):
+    backward = net.backward
+    monkeypatch.setattr(net, "backward", lambda run, da, dseg, df: backward(run, da / 0.3, dseg, df))
+
+
+def skip_gradient_dropped(net, monkeypatch):
+    stage = net.classifier.stages[1]
+    backward = stage.backward
+    monkeypatch.setattr(stage, "backward", lambda dz, cache, dfeatures, first: backward(dz, cache, None, first))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [x_for_its_tangent, without_the_second_order_pass, lambda_forgotten, skip_gradient_dropped],
+)
+def test_a_planted_mistake_in_the_joint_gradient_is_caught(mistake, monkeypatch):
+    net = network(score="probability")
+    mistake(net, monkeypatch)
+    assert not check_parameters(lambda net: total(net, "soft-target", "exact"), net, elements=1).ok
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (31, 33), (32, 64), (97, 50)])
+@pytest.mark.parametrize("kind", ["joint", "class", "seg"])
+def test_any_image_size_is_predicted(size, kind):
+    q, p, f, f_k = MultiLoss(kind, width=1).predict(RNG.standard_normal((2, 3, *size)).astype(np.float32))
+    if kind != "seg":
+        assert q.shape == (2, 2) and np.allclose(q.sum(axis=1), 1)
+    if kind != "class":
+        assert p.shape == (2, *size) and ((p >= 0) & (p <= 1)).all()
+    if kind == "joint":
+        assert f.shape == (2, *size)
+        assert [m.shape[1:] for m in f_k] == [tuple(-(-n // 2**k) for n in size) for k in range(1, 6)]
+
+
+def test_one_seed_one_network():
+    a, b, c = (MultiLoss(width=1, seed=s).flat for s in (1, 1, 2))
+    assert np.array_equal(a, b) and not np.array_equal(a, c)
+
+
+def test_float32_gradients_agree_with_float64():
+    net = network(width=2)
+    net.zero_grad()
+    total(net, prior_gradient="exact")
+    exact = net.flat_grad.copy()
+    net.flatten(np.float32)
+    net.zero_grad()
+    total(net, prior_gradient="exact")
+    assert np.linalg.norm(net.flat_grad - exact) <= 1e-4 * np.linalg.norm(exact)

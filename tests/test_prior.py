@@ -1,0 +1,153 @@
+"""Eq. (3) against the complex step at every pooling layer; its combination into f, and f's own gradient."""
+
+import numpy as np
+import pytest
+
+from gland import ops, prior
+from gland.gradcheck import check_function, check_parameters
+from gland.networks import MultiLoss
+
+RNG = np.random.default_rng(0)
+LOGITS, L = RNG.standard_normal((3, 2)), np.array([0, 1, 1])
+
+
+def classifier(seed=0):
+    net = MultiLoss("class", width=1, seed=seed, dtype=float)
+    for p in net.parameters().values():
+        p += 0.1 * np.random.default_rng(seed).standard_normal(p.shape)
+    return net.classifier
+
+
+def score_from(cls, k, z, l):
+    """Q_l as a function of z_k: the classifier from pooling layer k upwards."""
+    for stage in cls.stages[k + 1 :]:
+        z, _ = stage.forward(z)
+    y, _ = cls.score.forward(z)
+    a, _ = cls.mean.forward(y)
+    return ops.softmax(a)[:, l].sum()
+
+
+def alive(cls, x):
+    """Does anything of x reach the score? A width of 1 may lose it all in a ReLU."""
+    a, cache = cls.forward(x)
+    g, _ = cls.pooling_gradients(prior.margin_score_grad(a, np.zeros(len(x), int)), cache)
+    return all(np.abs(g_k).max() > 0 for g_k in g)
+
+
+X = RNG.standard_normal((1, 3, 64, 64))
+CLASSIFIER = next(c for c in map(classifier, range(50)) if alive(c, X))
+
+
+@pytest.mark.parametrize("l", [0, 1])
+def test_eq3_is_the_derivative_of_the_score_at_every_pooling_layer(l):
+    a, cache = CLASSIFIER.forward(X)
+    g, _ = CLASSIFIER.pooling_gradients(prior.probability_score_grad(a, np.array([l])), cache)
+    for k, (g_k, z_k) in enumerate(zip(g, cache.pooled, strict=True)):
+        check_function(lambda z, k=k: score_from(CLASSIFIER, k, z, l), lambda _, g_k=g_k: g_k, z_k).assert_ok()
+
+
+def test_the_derivatives_of_two_classes_are_opposite():
+    a, cache = CLASSIFIER.forward(X)
+    benign, malignant = (
+        CLASSIFIER.pooling_gradients(prior.probability_score_grad(a, np.array([l])), cache)[0] for l in (0, 1)
+    )
+    for b, m in zip(benign, malignant, strict=True):
+        np.testing.assert_allclose(b, -m, rtol=0, atol=1e-15 * np.abs(b).max())
+
+
+def test_margin_and_probability_give_the_same_f():
+    a, cache = CLASSIFIER.forward(X)
+    maps = []
+    for score in prior.SCORES.values():
+        g, _ = CLASSIFIER.pooling_gradients(score.grad(a, np.array([1])), cache)
+        maps.append(prior.combine(g, cache.pooled, (64, 64), "gradient")[0])
+    np.testing.assert_allclose(*maps, atol=1e-13)
+    assert maps[0].max() > 0
+
+
+def test_the_margin_survives_where_the_probability_underflows():
+    sure = np.array([[60.0, -60.0]], np.float32)
+    assert np.abs(prior.probability_score_grad(sure, np.array([0]))).max() < 1e-30
+    assert np.abs(prior.margin_score_grad(sure, np.array([0]))).max() == 1
+
+
+@pytest.mark.parametrize("name", prior.SCORES)
+def test_score_derivative_and_curvature(name):
+    score, ta = prior.SCORES[name], RNG.standard_normal(LOGITS.shape)
+    check_function(
+        lambda a: (score.grad(a, L) * ta).sum() + 0j, lambda a: score.curvature(a, L, ta), LOGITS
+    ).assert_ok()
+    if name == "probability":
+        value = lambda a: sum(ops.softmax(a)[n, l] for n, l in enumerate(L))  # noqa: E731
+        check_function(value, lambda a: score.grad(a, L), LOGITS).assert_ok()
+
+
+SIZES = [(2, 3, 8, 10), (2, 4, 4, 5)]
+G, Z = ([RNG.standard_normal(s) for s in SIZES] for _ in range(2))
+
+
+@pytest.mark.parametrize("kind", prior.PRIORS)
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_gradient_of_f_in_g_and_in_z(kind, which):
+    df = RNG.standard_normal((2, 16, 20))
+
+    def value(a, where):
+        g, z = [list(part) for part in (G, Z)]
+        (g if where == "g" else z)[which] = a
+        f, _, _ = prior.combine([m + 0j for m in g], [m + 0j for m in z], (16, 20), kind)
+        return (f * df).sum()
+
+    dg, dz = prior.combine_grad(df, prior.combine(G, Z, (16, 20), kind)[2], kind)
+    check_function(lambda a: value(a, "g"), lambda _: dg[which], G[which]).assert_ok()
+    if dz[which] is None:
+        assert kind == "gradient"
+    else:
+        check_function(lambda a: value(a, "z"), lambda _: dz[which], Z[which]).assert_ok()
+
+
+@pytest.mark.parametrize("kind", prior.PRIORS)
+def second_order(net, u, score, l):
+    """sum_k <u_k, g_k>, its gradient over the classifier's weights added to them."""
+    a, cache = net.classifier.forward(X[:, :, :32, :32].astype(net.flat.dtype))
+    g, sent = net.classifier.pooling_gradients(score.grad(a, l), cache)
+    ta = net.classifier.second_order(u, sent, cache)
+    net.classifier.backward(score.curvature(a, l, ta), cache)
+    return sum((u_k * g_k).sum() for u_k, g_k in zip(u, g, strict=True))
+
+
+@pytest.mark.parametrize("name", prior.SCORES)
+def test_the_second_order_pass_over_every_weight(name):
+    net = MultiLoss("class", width=2, seed=3, dtype=float)
+    u = [RNG.standard_normal((1, c, n, n)) for c, n in zip((2, 4, 8, 16, 16), (16, 8, 4, 2, 1), strict=True)]
+    check_parameters(lambda net: second_order(net, u, prior.SCORES[name], np.array([1])), net).assert_ok()
+
+
+def test_a_forgotten_curvature_of_the_softmax_is_caught():
+    # seen in the derivatives themselves; in f it vanishes, since two classes' curvature only rescales every g_k alike
+    net = MultiLoss("class", width=2, seed=3, dtype=float)
+    u = [RNG.standard_normal((1, c, n, n)) for c, n in zip((2, 4, 8, 16, 16), (16, 8, 4, 2, 1), strict=True)]
+    flat = prior.SCORES["probability"]._replace(curvature=lambda a, l, ta: ta * 0)
+    assert not check_parameters(lambda net: second_order(net, u, flat, np.array([1])), net).ok
+
+
+def test_f_lies_in_0_to_1_and_every_layer_reaches_1(kind):
+    f, maps, _ = prior.combine(G, Z, (16, 20), kind)
+    assert f.shape == (2, 16, 20) and 0 <= f.min() and f.max() <= 1
+    assert all(np.allclose(n.reshape(2, -1).max(axis=1), 1) for n in maps)
+
+
+def test_a_prior_that_is_zero_everywhere_stays_zero_and_finite():
+    g = [-np.abs(a) for a in G]  # no positive part
+    f, _, cache = prior.combine(g, Z, (16, 20), "gradient")
+    dg, _ = prior.combine_grad(np.ones_like(f), cache, "gradient")
+    assert not f.any() and not any(d.any() for d in dg)
+
+
+def test_a_forgotten_peak_is_caught():
+    # n = c / max c: without the peak's share the gradient of f is wrong
+    df = RNG.standard_normal((2, 16, 20))
+    f, _, cache = prior.combine(G, Z, (16, 20), "gradient")
+    dn = ops.upsample_bilinear_x(df[:, None] / 2, (8, 10))
+    wrong, _ = prior.gradient_grad(dn / cache.means[0].max(axis=(2, 3), keepdims=True), G[0], Z[0])
+    value = lambda g: (prior.combine([g, G[1] + 0j], Z, (16, 20), "gradient")[0] * df).sum()  # noqa: E731
+    assert not check_function(value, lambda _: wrong, G[0]).ok
