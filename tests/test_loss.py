@@ -1,4 +1,4 @@
-"""Eqs. (1), (2), (4) and (5) against the paper's sums written as loops, and their gradients against the complex step."""
+"""Eqs. (1), (2), (4) and (5) against the paper's sums written as loops, their gradients against the complex step."""
 
 import math
 

@@ -105,11 +105,11 @@ def test_the_gradient_of_f_in_g_and_in_z(kind, which):
         check_function(lambda a: value(a, "z"), lambda _: dz[which], Z[which]).assert_ok()
 
 
-@pytest.mark.parametrize("kind", prior.PRIORS)
 def second_order(net, u, score, l):
     """sum_k <u_k, g_k>, its gradient over the classifier's weights added to them."""
     a, cache = net.classifier.forward(X[:, :, :32, :32].astype(net.flat.dtype))
     g, sent = net.classifier.pooling_gradients(score.grad(a, l), cache)
+    u = [u_k.astype(a.dtype) for u_k in u]
     ta = net.classifier.second_order(u, sent, cache)
     net.classifier.backward(score.curvature(a, l, ta), cache)
     return sum((u_k * g_k).sum() for u_k, g_k in zip(u, g, strict=True))
@@ -130,6 +130,7 @@ def test_a_forgotten_curvature_of_the_softmax_is_caught():
     assert not check_parameters(lambda net: second_order(net, u, flat, np.array([1])), net).ok
 
 
+@pytest.mark.parametrize("kind", prior.PRIORS)
 def test_f_lies_in_0_to_1_and_every_layer_reaches_1(kind):
     f, maps, _ = prior.combine(G, Z, (16, 20), kind)
     assert f.shape == (2, 16, 20) and 0 <= f.min() and f.max() <= 1
@@ -146,7 +147,7 @@ def test_a_prior_that_is_zero_everywhere_stays_zero_and_finite():
 def test_a_forgotten_peak_is_caught():
     # n = c / max c: without the peak's share the gradient of f is wrong
     df = RNG.standard_normal((2, 16, 20))
-    f, _, cache = prior.combine(G, Z, (16, 20), "gradient")
+    cache = prior.combine(G, Z, (16, 20), "gradient")[2]
     dn = ops.upsample_bilinear_x(df[:, None] / 2, (8, 10))
     wrong, _ = prior.gradient_grad(dn / cache.means[0].max(axis=(2, 3), keepdims=True), G[0], Z[0])
     value = lambda g: (prior.combine([g, G[1] + 0j], Z, (16, 20), "gradient")[0] * df).sum()  # noqa: E731
