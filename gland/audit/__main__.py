@@ -12,7 +12,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gland.audit", description=__doc__)
     parser.add_argument("--html", metavar="FILE", help="also write everything as one page")
     parser.add_argument("--all", action="store_true", help="print every check, number and reading besides the summary")
-    parser.add_argument("--break", dest="mistake", metavar="NAME", help="audit a broken copy; 'all': every mistake in turn, 'list': their names")
+    parser.add_argument(
+        "--break",
+        dest="mistake",
+        metavar="NAME",
+        help="audit a broken copy; 'all': every mistake in turn, 'list': their names",
+    )
     options = parser.parse_args(arguments)
     try:
         return _run(options)
@@ -30,10 +35,15 @@ def _run(options: argparse.Namespace) -> int:
         return 0 if breaking.all_mistakes() else 1
     if options.mistake:
         return 0 if breaking.one_mistake(breaking.find(options.mistake)) else 1
-    audit = run.run()
+    audit = run.run(picture=bool(options.html))
     table.summary(audit)
     if options.all:
         table.details(audit)
+    if options.html:
+        from gland.audit import page  # matplotlib takes a while to import
+
+        page.write(audit, options.html)
+        print(f"{options.html} written")
     return 0 if audit.passed else 1
 
 

@@ -18,7 +18,9 @@ from gland.errors import InputError
 
 @contextmanager
 def broken(mistake: Mistake) -> Iterator[None]:
-    """The mistake is in the code while this lasts. A function's code object is exchanged, so every reference to it sees it."""
+    """The mistake is in the code while this lasts. A function's code object is exchanged, so every reference to it
+    sees it.
+    """
     before = [(edit.function, edit.function.__code__) for edit in mistake.edits]
     patched = [patched_code(edit) for edit in mistake.edits]
     try:
@@ -31,11 +33,16 @@ def broken(mistake: Mistake) -> Iterator[None]:
 
 
 def patched_code(edit: Edit) -> CodeType:
-    """The function's code with old replaced by new. Raises ValueError if old does not occur exactly once in its source."""
+    """The function's code with old replaced by new. Raises ValueError if old does not occur exactly once in its
+    source.
+    """
     lines, first = inspect.getsourcelines(edit.function)
     source = textwrap.dedent("".join(lines))
     if source.count(edit.old) != 1:
-        raise ValueError(f"{edit.old!r} occurs {source.count(edit.old)} times in {where(edit.function)}; the mistake needs a new text")
+        raise ValueError(
+            f"{edit.old!r} occurs {source.count(edit.old)} times in {where(edit.function)}; the mistake needs a new "
+            f"text"
+        )
     # an enclosing function with a variable named __class__ is what super() looks for
     body = textwrap.indent(source.replace(edit.old, edit.new), "    ")
     name = edit.function.__name__

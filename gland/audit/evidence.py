@@ -1,4 +1,6 @@
-"""What the audit collects: for each subject its formula, the functions that compute it, and checks with error and tolerance."""
+"""What the audit collects: for each subject its formula, the functions that compute it, and checks with error and
+tolerance.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,17 +24,20 @@ class Tolerance(NamedTuple):
 KINDS = {
     "formula": Tolerance(
         1e-13,
-        "The transcription is exact (fractions) or has 50 digits, so all of the difference is the package's rounding in "
+        "The transcription is exact (fractions) or has 50 digits, so all of the difference is the package's rounding "
+        "in "
         "float64: about 1e-16 per operation over at most a few hundred operations, 1e-14; ten times that.",
     ),
     "gradient": Tolerance(
         1e-12,
-        "A complex step subtracts nothing and its step of 1e-30 leaves no truncation error, so both sides carry only the "
+        "A complex step subtracts nothing and its step of 1e-30 leaves no truncation error, so both sides carry "
+        "only the "
         "rounding of some thousand float64 operations; a wrong term would show as an error near 1.",
     ),
     "adjoint": Tolerance(
         1e-12,
-        "<tangent(tx), dy> = <tx, input_grad(dy)> has no step size at all. Two sums of some thousand products in float64, "
+        "<tangent(tx), dy> = <tx, input_grad(dy)> has no step size at all. Two sums of some thousand products in "
+        "float64, "
         "relative to the sum of the products' magnitudes.",
     ),
     "second": Tolerance(1e-12, "As for the gradient: a complex step through the hand-written first derivative."),
@@ -44,12 +49,14 @@ KINDS = {
     "state": Tolerance(0.0, "Bits either changed or they did not."),
     "network": Tolerance(
         1e-10,
-        "Twenty layers, and a division by each map's maximum: rounding of 1e-16 is amplified by every layer's condition; "
+        "Twenty layers, and a division by each map's maximum: rounding of 1e-16 is amplified by every layer's "
+        "condition; "
         "1e-10 still leaves ten digits between rounding and a missing term.",
     ),
     "network32": Tolerance(
         1e-2,
-        "float32 through twenty layers against float64. A rectifier or maximum that is decided the other way by rounding "
+        "float32 through twenty layers against float64. A rectifier or maximum that is decided the other way by "
+        "rounding "
         "changes single terms, so this compares whole tensors by their largest element.",
     ),
     "device": Tolerance(1e-4, "float32 sums in another order on the device; as for float32."),
@@ -105,7 +112,10 @@ class Section:
 
     @property
     def passed(self) -> bool:
-        return all(check.passed for check in self.checks) and (bool(self.checks) or self.skipped is not None)
+        """Every check passes; a subject with neither checks nor measured numbers, and not skipped, shows nothing
+        and fails.
+        """
+        return all(check.passed for check in self.checks) and bool(self.checks or self.numbers or self.skipped)
 
     def worst(self, kind: str) -> float | None:
         """The check of this kind that comes nearest to its tolerance, or fails most: its error."""
@@ -114,7 +124,8 @@ class Section:
 
 
 def difference(got: Any, expected: Any) -> float:
-    """Largest |got - expected| over largest |expected|; infinite if shapes differ, nothing is finite or expected is all 0.
+    """Largest |got - expected| over largest |expected|; infinite if shapes differ, nothing is finite or expected is
+    all 0.
 
     A comparison with nothing but zeros would prove nothing, so it fails; use `both_zero` where zero is the claim.
     """

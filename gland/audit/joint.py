@@ -28,7 +28,9 @@ def network(**options: Any) -> MultiLoss:
 
 
 def batch() -> tuple[Array, Array, Array]:
-    """Two 32x64 images, one of each class, and their masks. z_5 is 1x2: at 1x1 a map divided by its maximum would be constant."""
+    """Two 32x64 images, one of each class, and their masks. z_5 is 1x2: at 1x1 a map divided by its maximum would
+    be constant.
+    """
     rng = np.random.default_rng(0)
     images = rng.standard_normal((2, 3, 32, 64))
     return images, (rng.random((2, 32, 64)) < 0.5).astype(float), np.array([0, 1])
@@ -51,10 +53,16 @@ def sections(quick: bool = False) -> Iterator[tuple[str, Callable[[], Section]]]
 
 
 def eq3(quick: bool = False) -> Section:
-    section = Section("Eq. 3", "Eq. 3: the class score's derivative at every pooling layer", r"f_k = \frac{\partial Q_l}{\partial z_k}",
-                      [Classifier.pooling_gradients, prior.probability_score_grad], [Classifier.second_order, prior.probability_score_curvature])  # fmt: skip
+    section = Section(
+        "Eq. 3",
+        "Eq. 3: the class score's derivative at every pooling layer",
+        r"f_k = \frac{\partial Q_l}{\partial z_k}",
+        [Classifier.pooling_gradients, prior.probability_score_grad],
+        [Classifier.second_order, prior.probability_score_curvature],
+    )
     section.notes = (
-        "The transcription moves the elements of z_k one by one and looks at the score. The second-order pass is the gradient of "
+        "The transcription moves the elements of z_k one by one and looks at the score. The second-order pass is "
+        "the gradient of "
         "sum_k <u_k, f_k> in every parameter of the classifier, u_k held still."
     )
     images, _, label = batch()
@@ -68,7 +76,13 @@ def eq3(quick: bool = False) -> Section:
         for n, image in enumerate(images[: 1 if quick and score == "margin" else 2]):
             expected, pooled = plain_network.PlainJoint(w).eq3(image.astype(complex), label[n], score)
             for k, (ours, theirs) in enumerate(zip(g, expected), 1):
-                section.compare("formula", f"d {score} / d z_{k}, image {n + 1}, one element after the other", ours[n], theirs.real, NETWORK)
+                section.compare(
+                    "formula",
+                    f"d {score} / d z_{k}, image {n + 1}, one element after the other",
+                    ours[n],
+                    theirs.real,
+                    NETWORK,
+                )
             if score == "probability":
                 for k, (ours, theirs) in enumerate(zip(cache.pooled, pooled), 1):
                     section.compare("formula", f"z_{k}, image {n + 1}", ours[n], theirs.real, NETWORK)
@@ -76,7 +90,9 @@ def eq3(quick: bool = False) -> Section:
         net.zero_grad()
         ta = net.classifier.second_order(u, sent, cache)
         us, gs = (np.concatenate([v.ravel() for v in vs]) for vs in (u, g))
-        section.add("adjoint", f"sum <u_k, f_k> = the {score}'s tangent along u", scaled_gap(us, gs, ta, grad(logits, label)))
+        section.add(
+            "adjoint", f"sum <u_k, f_k> = the {score}'s tangent along u", scaled_gap(us, gs, ta, grad(logits, label))
+        )
         net.classifier.backward(curvature(logits, label, ta), cache)
         _second_order(section, net, score, images, label, u)
     return section
@@ -99,12 +115,21 @@ def _second_order(section, net, score, images, label, u):
     where_worst = max(worst, key=worst.get)
     what = f"{score}: {len(worst)} tensors of the classifier, worst {where_worst}"
     section.add("second", what, worst[where_worst], NETWORK)
-    zero = [path for path in analytic if path not in worst]  # the margin's derivative knows nothing of a score's bias, say
-    section.add("second", f"{score}: {len(zero)} tensors do not enter", max((float(np.abs(analytic[p]).max()) for p in zero), default=0.0), NETWORK)
+    zero = [
+        path for path in analytic if path not in worst
+    ]  # the margin's derivative knows nothing of a score's bias, say
+    section.add(
+        "second",
+        f"{score}: {len(zero)} tensors do not enter",
+        max((float(np.abs(analytic[p]).max()) for p in zero), default=0.0),
+        NETWORK,
+    )
 
 
 def probe(z: MultiLoss, path: str, d: Array, s: Callable[[], Any], elements: int = 0) -> tuple[Array, Array]:
-    """d, and the same by a complex step of s, along one random direction through all of a tensor and for some of its elements."""
+    """d, and the same by a complex step of s, along one random direction through all of a tensor and for some of
+    its elements.
+    """
     rng = np.random.default_rng([13, d.size])
     value = z.parameters()[path]
     directions = [rng.standard_normal(d.shape)]
@@ -125,8 +150,14 @@ def probe(z: MultiLoss, path: str, d: Array, s: Callable[[], Any], elements: int
 def combination(kind: str) -> Section:
     reduce, reduce_grad = prior.PRIORS[kind]
     inner = r"g_k" if kind == "gradient" else r"g_k z_k"
-    formula = r"f = \frac{1}{K} \sum_k \text{up} \left( \frac{c_k}{\max c_k} \right), \quad c_k = \frac{1}{C} \sum_c \max(" + inner + ", 0)"
-    section = Section(f"f {kind}", f"The prior f, {kind}", formula, [prior.combine, reduce], [prior.combine_grad, reduce_grad])
+    formula = (
+        r"f = \frac{1}{K} \sum_k \text{up} \left( \frac{c_k}{\max c_k} \right), \quad c_k = \frac{1}{C} \sum_c \max("
+        + inner
+        + ", 0)"
+    )
+    section = Section(
+        f"f {kind}", f"The prior f, {kind}", formula, [prior.combine, reduce], [prior.combine_grad, reduce_grad]
+    )
     section.notes = "The derivative at the maximum itself carries the whole map's share: every value is divided by it."
     rng = np.random.default_rng(14)
     shapes = [(2, 3, 4, 6), (2, 4, 2, 3), (2, 2, 1, 2)]
@@ -136,7 +167,9 @@ def combination(kind: str) -> Section:
     exact = [[plain.exact(v.tolist()) for v in vs] for vs in (g, z)]
     section.compare("formula", "three pooling layers, two images, in fractions", f, plain.combine(*exact, size, kind))
     section.add("state", "0 <= f <= 1", max(0.0, float(f.max()) - 1, -float(f.min())))
-    section.add("state", "every map's largest value is 1", max(abs(float(m.max()) - 1) for image in zip(*maps) for m in image))
+    section.add(
+        "state", "every map's largest value is 1", max(abs(float(m.max()) - 1) for image in zip(*maps) for m in image)
+    )
     df = rng.standard_normal(f.shape)
     dg, dz = prior.combine_grad(df, cache, kind)
     zg, zz = ([v.astype(complex) for v in vs] for vs in (g, z))
@@ -178,11 +211,15 @@ VARIANTS = (
 
 
 def joint(prior_gradient: str, quick: bool = False) -> Section:
-    section = Section(f"joint {prior_gradient}", f"The joint gradient, f {prior_gradient}", r"\frac{d L}{d w}, \quad L = \lambda L_c + (1 - \lambda) L_s(f)"
-                      if prior_gradient == "exact" else r"\frac{\partial L}{\partial w} \text{ with } f \text{ held still}",
+    section = Section(f"joint {prior_gradient}", f"The joint gradient, "
+        f"f {prior_gradient}", r"\frac{d L}{d w}, \quad L = "
+        r"\lambda L_c + (1 - \lambda) L_s(f)"
+                      if prior_gradient == "exact" else r"\frac{\partial L}{\partial w} \text{ with } f \text{ held "
+        r"still}",
                       [MultiLoss.loss_and_grad], [MultiLoss.backward, MultiLoss._prior_backward])  # fmt: skip
     section.notes = (
-        "Every parameter tensor by a complex step through the package's forward pass: one random direction through all of it, and "
+        "Every parameter tensor by a complex step through the package's forward pass: one random direction through "
+        "all of it, and "
         "single elements. The transcription's gradient is a complex step through the whole network in plain loops, "
         "where Eq. 3 is taken element by element and there is no backward pass at all."
     )
@@ -192,7 +229,9 @@ def joint(prior_gradient: str, quick: bool = False) -> Section:
     if prior_gradient == "exact" and not quick:
         rows = layers_against_the_plain_network()
         worst = max(rows, key=lambda row: row[1])
-        section.add("formula", f"{len(rows)} layers one by one, against the plain network, worst {worst[0]}", worst[1], NETWORK)
+        section.add(
+            "formula", f"{len(rows)} layers one by one, against the plain network, worst {worst[0]}", worst[1], NETWORK
+        )
     return section
 
 
@@ -208,16 +247,27 @@ def _check_joint(section, prior_gradient, reading, options, quick):
     def value():
         return total(z, reading, f)
 
-    _tensor_by_tensor(section, label_text, gradients if not (quick and options) else {}, z, value, elements=0 if quick else 1)
+    _tensor_by_tensor(
+        section,
+        label_text,
+        gradients if not (quick and options) else {},
+        z,
+        value,
+        elements=0 if quick or options else 1,
+    )
     t = {path: np.random.default_rng([15, i]).standard_normal(d.shape) for i, (path, d) in enumerate(gradients.items())}
     analytic = sum((gradients[path] * t[path]).sum() for path in t)
     for path, parameter in z.parameters().items():
         parameter[...] = parameter.real + 1j * STEP * t[path]
-    section.compare("gradient", f"{label_text}: along all parameters at once", analytic, np.imag(value()) / STEP, NETWORK)
+    section.compare(
+        "gradient", f"{label_text}: along all parameters at once", analytic, np.imag(value()) / STEP, NETWORK
+    )
     if not (quick and options):
         expected, moved = _plain_along(net, t, reading, options, f)
         section.compare("formula", f"{label_text}: L against the plain network", float(result.total), expected, NETWORK)
-        section.compare("formula", f"{label_text}: dL along all parameters, against the plain network", analytic, moved, NETWORK)
+        section.compare(
+            "formula", f"{label_text}: dL along all parameters, against the plain network", analytic, moved, NETWORK
+        )
     net.loss_and_grad(images, mask, label, LAM, reading, prior_gradient)
     twice = np.concatenate([d.ravel() for d in net.gradients().values()])
     once = np.concatenate([d.ravel() for d in gradients.values()])
@@ -242,7 +292,9 @@ def _plain_along(net, t, reading, options, f):
     images, mask, label = batch()
     w = {path: value + 1j * STEP * t[path] for path, value in net.parameters().items()}
     names = {"kind": options.get("prior", "gradient"), "score": options.get("score", "margin")}
-    value = plain_network.joint_loss(w, images.astype(complex), mask, label, LAM, reading, **names, priors=f, skip=options.get("skip", True))
+    value = plain_network.joint_loss(
+        w, images.astype(complex), mask, label, LAM, reading, **names, priors=f, skip=options.get("skip", True)
+    )
     return value.real, value.imag / STEP
 
 
@@ -257,7 +309,9 @@ def _float32(section, net, prior_gradient, reading, gradients):
 
 
 def layers_against_the_plain_network() -> list[tuple[str, float]]:
-    """For every layer alone, f exact: relative difference to the plain network along one direction of all its tensors."""
+    """For every layer alone, f exact: relative difference to the plain network along one direction of all its
+    tensors.
+    """
     images, mask, label = batch()
     net = network()
     net.loss_and_grad(images, mask, label, LAM, "balanced-weight", "exact")

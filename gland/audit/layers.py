@@ -82,8 +82,13 @@ def _bare(cls, *args, **options):
 
 CONV_CASES = (
     ("3x3, padding 1", (2, 3, 3), {"pad": 1}, (2, 2, 5, 4)),
-    ("3x2, stride 2, padding 1, dilation 2, 2 groups", (4, 4, (3, 2)), {"stride": 2, "pad": 1, "dilation": 2, "groups": 2}, (2, 4, 7, 6)),
-)  # fmt: skip
+    (
+        "3x2, stride 2, padding 1, dilation 2, 2 groups",
+        (4, 4, (3, 2)),
+        {"stride": 2, "pad": 1, "dilation": 2, "groups": 2},
+        (2, 4, 7, 6),
+    ),
+)
 
 SUBJECTS = (
     Subject(
@@ -104,16 +109,22 @@ SUBJECTS = (
         r"\langle y - b, v \rangle = \langle x, w \star v \rangle \text{ for every } v",
         (
             Case("2x2, stride 2", _of(package.Deconv2d, 3, 2, 2, stride=2), (2, 3, 3, 4), _deconv),
-            Case("3x4, stride 3, padding 1, output padding 2",
-                 _of(package.Deconv2d, 2, 3, (3, 4), stride=3, pad=1, output_pad=2), (2, 2, 3, 2), _deconv),
+            Case(
+                "3x4, stride 3, padding 1, output padding 2",
+                _of(package.Deconv2d, 2, 3, (3, 4), stride=3, pad=1, output_pad=2),
+                (2, 2, 3, 2),
+                _deconv,
+            ),
         ),
-    ),  # fmt: skip
+    ),
     Subject(
         "MaxPool2d",
         r"y_{i j} = \max_{(u, v) \in \text{window}(i, j)} x_{u v}",
         (
             Case("2x2", _bare(package.MaxPool2d, 2), (2, 2, 4, 6), _max_pool),
-            Case("3x3, stride 2, padding 1: windows overlap", _bare(package.MaxPool2d, 3, 2, 1), (2, 2, 6, 5), _max_pool),
+            Case(
+                "3x3, stride 2, padding 1: windows overlap", _bare(package.MaxPool2d, 3, 2, 1), (2, 2, 6, 5), _max_pool
+            ),
             Case("3x3, stride 2, ceil mode", _bare(package.MaxPool2d, 3, 2, ceil_mode=True), (2, 2, 6, 6), _max_pool),
         ),
     ),
@@ -121,10 +132,14 @@ SUBJECTS = (
         "AvgPool2d",
         r"y_{i j} = \frac{1}{K_H K_W} \sum_{(u, v) \in \text{window}(i, j)} x_{u v}",
         (
-            Case("3x2, stride 2, padding 1", _bare(package.AvgPool2d, (3, 2), 2, 1), (2, 2, 6, 5),
-                 lambda x, layer: plain.avg_pool(_exact(x), layer.kernel, layer.stride, layer.pad)),
+            Case(
+                "3x2, stride 2, padding 1",
+                _bare(package.AvgPool2d, (3, 2), 2, 1),
+                (2, 2, 6, 5),
+                lambda x, layer: plain.avg_pool(_exact(x), layer.kernel, layer.stride, layer.pad),
+            ),
         ),
-    ),  # fmt: skip
+    ),
     Subject(
         "GlobalAvgPool",
         r"y = \frac{1}{H W} \sum_{i j} x_{i j}",
@@ -141,12 +156,20 @@ SUBJECTS = (
         "UpsampleBilinear",
         r"y_i = (1 - t) x_a + t x_{a+1}, \quad a + t = \left( i + \frac{1}{2} \right) \frac{H}{H'} - \frac{1}{2}",
         (
-            Case("3x4 to 7x8", _bare(package.UpsampleBilinear, (7, 8)), (2, 2, 3, 4),
-                 lambda x, layer: plain.upsample_bilinear(_exact(x), layer.size)),
-            Case("1x2 to 4x4", _bare(package.UpsampleBilinear, 4), (2, 1, 1, 2),
-                 lambda x, layer: plain.upsample_bilinear(_exact(x), layer.size)),
+            Case(
+                "3x4 to 7x8",
+                _bare(package.UpsampleBilinear, (7, 8)),
+                (2, 2, 3, 4),
+                lambda x, layer: plain.upsample_bilinear(_exact(x), layer.size),
+            ),
+            Case(
+                "1x2 to 4x4",
+                _bare(package.UpsampleBilinear, 4),
+                (2, 1, 1, 2),
+                lambda x, layer: plain.upsample_bilinear(_exact(x), layer.size),
+            ),
         ),
-    ),  # fmt: skip
+    ),
     Subject(
         "UpsampleNearest",
         r"y_i = x_{\lfloor i H / H' \rfloor}",
@@ -267,7 +290,9 @@ def _first_order(section, say, layer, x, dy, cache):
     once = {name: getattr(layer, "d" + name).copy() for name in layer.names}
     layer.backward(dy, cache)
     for name in layer.names:
-        section.compare("gradient", say(f"a second backward adds to d{name}"), getattr(layer, "d" + name), 2 * once[name])
+        section.compare(
+            "gradient", say(f"a second backward adds to d{name}"), getattr(layer, "d" + name), 2 * once[name]
+        )
 
 
 def _second_order(section, say, layer, x, tx, dy, cache):
@@ -306,7 +331,9 @@ def _float32(section, say, case, double, x, tx, dy):
     for layer, (a, ta, da) in ((double, (x, tx, dy)), (single, (x32, tx32, dy32))):
         layer.zero_grad()
         y, cache = layer.forward(a)
-        results.append([y, layer.backward(da, cache), layer.tangent(ta, cache), *(getattr(layer, "d" + n) for n in layer.names)])
+        results.append(
+            [y, layer.backward(da, cache), layer.tangent(ta, cache), *(getattr(layer, "d" + n) for n in layer.names)]
+        )
     names = ["y", "dx", "ty", *("d" + n for n in double.names)]
     for name, expected, got in zip(names, *results):
         section.compare("float32", say(f"{name} in float32"), got, expected)
@@ -330,4 +357,6 @@ def _ties(section):
     x, dy = rng.integers(0, 2, (1, 2, 5, 6)).astype(float), rng.standard_normal((1, 2, 3, 3))
     _, cache = layer.forward(x)
     expected = plain.max_pool_x(_exact(dy), _exact(x), (3, 3), 2, 1, False)
-    section.compare("formula", "zeros and ones, many ties: dx goes to the first winner", layer.input_grad(dy, cache), expected)
+    section.compare(
+        "formula", "zeros and ones, many ties: dx goes to the first winner", layer.input_grad(dy, cache), expected
+    )

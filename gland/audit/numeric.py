@@ -1,8 +1,8 @@
 """Differentiation by a complex step, and little helpers for layers and networks in complex arithmetic.
 
-s(x + ih) = s(x) + ih s'(x) - h^2/2 s''(x) - ...: the imaginary part over h is s'(x) with an error of h^2, and nothing is subtracted. With
-h = 1e-30 that is s'(x) to the last bit. The real part stays where it is, so no rectifier and no maximum is decided
-differently by the step; x only must not lie exactly on a kink. Source: Squire and Trapp 1998.
+s(x + ih) = s(x) + ih s'(x) - h^2/2 s''(x) - ...: the imaginary part over h is s'(x) with an error of h^2, and nothing
+is subtracted. With h = 1e-30 that is s'(x) to the last bit. The real part stays where it is, so no rectifier and no
+maximum is decided differently by the step; x only must not lie exactly on a kink. Source: Squire and Trapp 1998.
 """
 
 import copy

@@ -1,8 +1,8 @@
 """The formulas again, in plain loops and exact arithmetic. Nothing is imported from the package, nor from NumPy.
 
-Arrays are nested lists. What only adds, multiplies and compares runs on fractions.Fraction: every float is a fraction, so
-the result is the formula's exact value. Exponentials and logarithms run on decimal.Decimal with 50 digits. What differs
-from the package is then the package's own rounding, or its mistake.
+Arrays are nested lists. What only adds, multiplies and compares runs on fractions.Fraction: every float is a fraction,
+so the result is the formula's exact value. Exponentials and logarithms run on decimal.Decimal with 50 digits. What
+differs from the package is then the package's own rounding, or its mistake.
 """
 
 from decimal import Decimal, getcontext
@@ -31,7 +31,7 @@ def shape(x):
 
 def conv(x, w, b, stride, pad, dilation, groups):
     """y[n][o][i][j] = b[o] + sum over c, kh, kw of w[o][c][kh][kw] x[n][c'][i s - p + kh d][j s - p + kw d]"""
-    (n_, c_, h, wd), (o_, cg, kh_, kw_) = shape(x), shape(w)
+    (n_, _, h, wd), (o_, cg, kh_, kw_) = shape(x), shape(w)
     oh = (h + 2 * pad - dilation * (kh_ - 1) - 1) // stride + 1
     ow = (wd + 2 * pad - dilation * (kw_ - 1) - 1) // stride + 1
     y = zeros(n_, o_, oh, ow)
@@ -126,7 +126,9 @@ def global_avg_pool(x):
 
 
 def _bilinear_taps(n, out, i, one):
-    """Where output pixel i of `out` falls among n inputs, centres at half-integers: two neighbours and their weights."""
+    """Where output pixel i of `out` falls among n inputs, centres at half-integers: two neighbours and their
+    weights.
+    """
     position = min(max((one * (2 * i + 1) * n / out - 1) / 2, 0 * one), one * (n - 1))
     low = int(position)
     return [(low, 1 - (position - low)), (min(low + 1, n - 1), position - low)]
@@ -267,7 +269,9 @@ def weight_loss_grad(logits, mask, f):
 
 
 def combine(g, z, size, kind):
-    """f: the mean over channels of the positive part of g (or g z), over its largest value, stretched to size, mean over k."""
+    """f: the mean over channels of the positive part of g (or g z), over its largest value, stretched to size,
+    mean over k.
+    """
     k_ = len(g)
     f = zeros(len(g[0]), *size)
     for g_k, z_k in zip(g, z, strict=True):

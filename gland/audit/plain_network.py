@@ -1,5 +1,5 @@
-"""The joint network again, from the paper's text and DESIGN's reading of it: loops over channels and kernel places, no GEMM,
-no backward pass, nothing of the package but the values of its parameters.
+"""The joint network again, from the paper's text and DESIGN's reading of it: loops over channels and kernel places, no
+GEMM, no backward pass, nothing of the package but the values of its parameters.
 
 Eq. (3) is taken by its definition: move one element of z_k, see how the score moves. Everything is analytic in
 the weights, so a complex step through this file gives the gradient of L, through f and all, without any backward pass.
@@ -71,7 +71,9 @@ class PlainJoint:
         return conv3(x, self.w[f"classifier.stage{k}.conv{m}.w"], self.w[f"classifier.stage{k}.conv{m}.b"])
 
     def classify(self, x):
-        """Logits a, z_1..z_K, the features before each pool, and for every stage the signs and winners that were met."""
+        """Logits a, z_1..z_K, the features before each pool, and for every stage the signs and winners that were
+        met.
+        """
         pooled, features, met = [], [], []
         for k in range(1, STAGES + 1):
             on = []

@@ -1,8 +1,8 @@
 """Every departure from the paper and every open reading, with what it changes on one image, measured.
 
-All start from the same weights, trained for a moment under the default reading. L, the gradient's norm and its direction
-against the default's are those of that start, on one image; then each reading trains for a few steps more, and Eq.
-(6)'s mask of that image is compared.
+All start from the same weights, trained for a moment under the default reading. L, the gradient's norm and its
+direction against the default's are those of that start, on one image; then each reading trains for a few steps more,
+and Eq. (6)'s mask of that image is compared.
 """
 
 import warnings
@@ -133,7 +133,11 @@ def measure(steps: int = STEPS) -> list[Measured]:
         if base is None:
             base, base_mask = g, mask
         cosine = None if g.size != base.size else float(g @ base / np.sqrt((g @ g) * (base @ base)))
-        after = (float((mask != base_mask).mean()), float(mask.mean()), dice(mask, one[1][0])) if np.isfinite(last) else (np.nan,) * 3
+        after = (
+            (float((mask != base_mask).mean()), float(mask.mean()), dice(mask, one[1][0]))
+            if np.isfinite(last)
+            else (np.nan,) * 3
+        )
         rows.append(Measured(reading.name, reading.question, value, float(np.sqrt(g @ g)), cosine, *after))
     return rows
 

@@ -1,6 +1,10 @@
-"""Runs the sections, in order, and turns an exception into a failed check: what crashes has not been shown to be right."""
+"""Runs the sections, in order, and turns an exception into a failed check: what crashes has not been shown to be
+right.
+"""
 
+import multiprocessing
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +13,11 @@ from tqdm import tqdm
 from gland.audit import device, equations, facts, joint, layers, readings
 from gland.audit.evidence import Section
 
+
 class Audit(NamedTuple):
     sections: list[Section]
     readings: list[readings.Measured]
+    picture: str = ""  # of the prior, as a data URL; only where a page is asked for
 
     @property
     def passed(self) -> bool:
@@ -19,7 +25,9 @@ class Audit(NamedTuple):
 
 
 def checks(quick: bool = False) -> list[tuple[str, Callable[[], Section]]]:
-    """All that says whether the code computes its formulas: equations in the paper's order, the prior, the joint gradient, layers."""
+    """All that says whether the code computes its formulas: equations in the paper's order, the prior, the joint
+    gradient, layers.
+    """
     found = dict([*equations.sections(), *joint.sections(quick)])
     order = ["Eq. 1", "Eq. 2", "Eq. 3", *(key for key in found if key not in ("Eq. 1", "Eq. 2", "Eq. 3"))]
     return [*((key, found[key]) for key in order), *layers.sections()]
@@ -33,17 +41,35 @@ def one(key: str, build: Callable[[], Section]) -> Section:
     return built[0] if built else section
 
 
-def run() -> Audit:
-    builders = [*checks(), *device.sections(), *facts.sections()]
-    done = []
-    with tqdm(total=len(builders) + 1, unit="subject", leave=False, delay=2) as bar:
-        for key, build in builders:
-            bar.set_description(key)
-            done.append(one(key, build))
-            bar.update()
-        bar.set_description("readings")
-        measured = readings.measure()
-    return Audit(done, measured)
+def run(picture: bool = False) -> Audit:
+    """Checks here, and what trains a little network, facts and readings, in a second process meanwhile."""
+    local = [*checks(), *device.sections()]
+    remote = [key for key, _ in facts.sections()]
+    context = multiprocessing.get_context("spawn")
+    with tqdm(total=len(local) + len(remote) + 1, unit="subject", leave=False, delay=2) as bar:
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            jobs = [pool.submit(_fact, key) for key in remote]
+            measured = pool.submit(readings.measure)
+            drawn = pool.submit(_picture) if picture else None
+            for job in [*jobs, measured]:
+                job.add_done_callback(lambda _: bar.update())
+            done = []
+            for key, build in local:
+                bar.set_description(key)
+                done.append(one(key, build))
+                bar.update()
+            bar.set_description("facts and readings")
+            return Audit(done + [job.result() for job in jobs], measured.result(), drawn.result() if drawn else "")
+
+
+def _picture() -> str:
+    from gland.audit import pictures  # only here is matplotlib needed
+
+    return pictures.priors()
+
+
+def _fact(key: str) -> Section:
+    return one(key, dict(facts.sections())[key])
 
 
 def first_failure(sections: Iterator[tuple[str, Callable[[], Section]]]) -> tuple[str, object] | None:

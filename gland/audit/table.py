@@ -7,7 +7,7 @@ from gland.audit.evidence import KINDS, Section, where
 from gland.audit.run import Audit
 
 COLUMNS = ("formula", "gradient", "adjoint", "second", "float32")
-HEADING = f"{'worst relative error of':<22}{'formula':>9}{'gradient':>9}{'adjoint':>9}{'second':>9}{'float32':>9}  function, gradient"
+HEADING = f"{'worst relative error of':<22}{''.join(f'{kind:>9}' for kind in COLUMNS)}  function, gradient"
 
 
 def summary(audit: Audit, out: TextIO = sys.stdout) -> None:
@@ -27,7 +27,7 @@ def summary(audit: Audit, out: TextIO = sys.stdout) -> None:
 def line(section: Section, paint: "Paint") -> str:
     if section.skipped:
         return f"{section.key:<22}{paint.dim('skipped: ' + section.skipped)}"
-    mark = paint.green("ok") if section.passed else paint.red("FAILED")
+    mark = paint.red("FAILED") if not section.passed else paint.green("ok") if section.checks else paint.dim("measured")
     if not section.computes and section.numbers:  # a fact: it has no function of its own
         what, number = section.numbers[0]
         return f"{section.key:<22}{what}: {number}  {mark}"
@@ -59,7 +59,9 @@ def details(audit: Audit, out: TextIO = sys.stdout) -> None:
         if tolerance.value:
             print(f"    {kind:<10}{tolerance.value:.0e}  {tolerance.why}", file=out)
     print("\nreadings of the paper, measured on one image", file=out)
-    print(f"    {'reading':<28}{'L':>9}{'|dL/dw|':>10}{'cosine':>8}{'mask changed':>14}{'gland':>7}{'Dice':>7}", file=out)
+    print(
+        f"    {'reading':<28}{'L':>9}{'|dL/dw|':>10}{'cosine':>8}{'mask changed':>14}{'gland':>7}{'Dice':>7}", file=out
+    )
     for m in audit.readings:
         cosine = "other w" if m.cosine is None else f"{m.cosine:.3f}"
         after = "training diverges" if m.changed != m.changed else f"{m.changed:14.1%}{m.gland:7.0%}{m.dice:7.2f}"
