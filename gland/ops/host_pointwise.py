@@ -7,9 +7,7 @@ import numpy as np
 
 from gland.ops import arena
 from gland.ops.layout import nchw, nhwc
-from gland.ops.threads import count_threads, parallel
-
-PIECE = 1 << 15  # elements
+from gland.ops.threads import PIECE, count_threads, parallel, strip_rows, strips
 
 
 def _elementwise(function, *arrays):
@@ -80,13 +78,14 @@ def channel_add(x, b):
     x = nhwc(x)
     n, h, w, c = x.shape
     y = arena.empty(x.shape, x.dtype)
-    row = np.tile(b, w)
+    rows, sums, row = x.reshape(n * h, w * c), y.reshape(n * h, w * c), np.tile(b, w)
+    step = strip_rows(w * c)
 
     def work(thread, first, last):
-        for i in range(first, last):
-            np.add(x.reshape(n * h, w * c)[i], row, out=y.reshape(n * h, w * c)[i])
+        for at in strips(first, last, step, n * h):
+            np.add(rows[at], row, out=sums[at])
 
-    parallel(work, n * h)
+    parallel(work, -(-n * h // step))
     return nchw(y)
 
 
@@ -118,33 +117,33 @@ def spatial_sum(x):
 
 
 def concat(xs):
-    xs = [x.transpose(0, 2, 3, 1) for x in xs]
-    n, h, w, _ = xs[0].shape
-    y = arena.empty((n, h, w, sum(x.shape[3] for x in xs)), xs[0].dtype)
-    starts = np.cumsum([0, *(x.shape[3] for x in xs)])
-
-    def work(thread, first, last):
-        for i in range(first, last):
-            for x, start in zip(xs, starts, strict=False):
-                y[i // h, i % h, :, start : start + x.shape[3]] = x[i // h, i % h]
-
-    parallel(work, n * h)
+    xs = [nhwc(x) for x in xs]
+    channels = [x.shape[3] for x in xs]
+    y = arena.empty((*xs[0].shape[:3], sum(channels)), xs[0].dtype)
+    _between(y, xs, channels, lambda whole, piece: np.copyto(whole, piece))
     return nchw(y)
 
 
 def split(x, channels):
-    x = x.transpose(0, 2, 3, 1)
-    n, h, w, _ = x.shape
-    pieces = [arena.empty((n, h, w, c), x.dtype) for c in channels]
+    x = nhwc(x)
+    pieces = [arena.empty((*x.shape[:3], c), x.dtype) for c in channels]
+    _between(x, pieces, channels, lambda whole, piece: np.copyto(piece, whole))
+    return [nchw(piece) for piece in pieces]
+
+
+def _between(whole, pieces, channels, copy):
+    """copy(rows of the channels of whole, rows of the piece) for every piece, strip by strip."""
+    whole = whole.reshape(-1, whole.shape[3])
+    pieces = [piece.reshape(-1, piece.shape[3]) for piece in pieces]
     starts = np.cumsum([0, *channels])
+    step = strip_rows(whole.shape[1])
 
     def work(thread, first, last):
-        for i in range(first, last):
-            for piece, start in zip(pieces, starts, strict=False):
-                piece[i // h, i % h] = x[i // h, i % h, :, start : start + piece.shape[3]]
+        for at in strips(first, last, step, len(whole)):
+            for piece, start, stop in zip(pieces, starts, starts[1:], strict=False):
+                copy(whole[at, start:stop], piece[at])
 
-    parallel(work, n * h)
-    return [nchw(piece) for piece in pieces]
+    parallel(work, -(-len(whole) // step))
 
 
 def sgd_update(w, dw, v, rate, momentum, decay):

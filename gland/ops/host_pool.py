@@ -4,7 +4,7 @@ import numpy as np
 
 from gland.ops import arena
 from gland.ops.layout import nchw, nhwc
-from gland.ops.threads import parallel
+from gland.ops.threads import parallel, strip_rows, strips
 
 
 def pooled_size(size, kernel, stride, pad, ceil_mode):
@@ -82,19 +82,20 @@ def _max_pool_halves(x):
     y = arena.empty((n, h // 2, w // 2, c), x.dtype)
     argmax = arena.empty(y.shape, np.uint8)
     rows, winners = y.reshape(-1, w // 2, c), argmax.reshape(-1, w // 2, c)
+    step = strip_rows(w // 2 * c)
 
     def work(thread, first, last):
-        for i in range(first, last):
-            (a, b), (d, e) = windows[i].transpose(0, 2, 1, 3)
-            top, bottom, winner = np.maximum(a, b), np.maximum(d, e), winners[i]
-            np.maximum(top, bottom, out=rows[i])
+        for at in strips(first, last, step, len(windows)):
+            (a, b), (d, e) = windows[at].transpose(1, 3, 0, 2, 4)
+            top, bottom, winner = np.maximum(a, b), np.maximum(d, e), winners[at]
+            np.maximum(top, bottom, out=rows[at])
             # place 0 or 1 in the top row, unless only the bottom row has the maximum: then 2 or 3
             np.not_equal(a, top, out=winner.view(bool))
-            below = (top != rows[i]).view(np.uint8)
+            below = (top != rows[at]).view(np.uint8)
             right = (d != bottom).view(np.uint8)
             winner += below * (2 + right - winner)
 
-    parallel(work, len(windows))
+    parallel(work, -(-len(windows) // step))
     return nchw(y), nchw(argmax)
 
 
@@ -104,13 +105,14 @@ def _max_pool_x_halves(dy, argmax):
     dx = arena.empty((n, 2 * oh, 2 * ow, c), dy.dtype)
     windows = dx.reshape(n * oh, 2, ow, 2, c)
     rows, winners = dy.reshape(-1, ow, c), argmax.reshape(-1, ow, c)
+    step = strip_rows(ow * c)
 
     def work(thread, first, last):
-        for i in range(first, last):
+        for at in strips(first, last, step, len(windows)):
             for k in range(4):
-                np.multiply(rows[i], winners[i] == k, out=windows[i, k // 2, :, k % 2])
+                np.multiply(rows[at], winners[at] == k, out=windows[at, k // 2, :, k % 2])
 
-    parallel(work, len(windows))
+    parallel(work, -(-len(windows) // step))
     return nchw(dx)
 
 

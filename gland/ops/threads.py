@@ -7,12 +7,14 @@ How strips are dealt out depends only on the number of threads, so for a fixed n
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
 from threadpoolctl import ThreadpoolController
 
 Work = Callable[[int, int, int], None]
+
+PIECE = 1 << 16  # elements that one NumPy call should have at least, and at most a few times that
 
 
 def _default_count() -> int:
@@ -84,6 +86,18 @@ _pool = Pool(_default_count())
 def parallel(work: Work, count: int) -> None:
     """work(thread, start, stop) on contiguous shares of range(count), 0 <= thread < count_threads()."""
     _pool.run(work, count)
+
+
+def strip_rows(row: int) -> int:
+    """How many rows of `row` elements make a strip: small enough for the cache, and large enough that a NumPy call on it
+    takes longer than what two threads lose when they ask for the interpreter at the same time."""
+    return max(1, PIECE // row)
+
+
+def strips(first: int, last: int, step: int, count: int) -> Iterator[slice]:
+    """The rows of strips first to last, step rows each, of count rows in all."""
+    for i in range(first, last):
+        yield slice(i * step, min((i + 1) * step, count))
 
 
 def count_threads() -> int:
