@@ -1,8 +1,8 @@
 """The class-specific spatial prior: Eq. (3), its combination into one map f, and the gradient of f.
 
 Eq. (3) takes the derivative f_k of a class score at every pooling layer z_k. It is an ordinary backward pass that starts
-at the score and stops at the pooling layers (`Classifier.pooling_gradients`); this file has its start, the score's own derivative, and what follows:
-section 2.2's "upsampling and average pooling all activation maps".
+at the score and stops at the pooling layers (`Classifier.pooling_gradients`); this file has its start, the score's own
+derivative, and what follows: section 2.2's "upsampling and average pooling all activation maps".
 
     g_k = d score / d z_k      (N, C_k, H_k, W_k)
     c_k = mean over channels of the positive part of g_k, or of g_k z_k
@@ -10,7 +10,8 @@ section 2.2's "upsampling and average pooling all activation maps".
     f   = mean over k of n_k, upsampled bilinearly to the image      (N, H, W) in [0, 1]
 
 Readings, none of which the paper settles: the positive part is what makes f class-specific, since with two classes
-dQ_benign/dz = -dQ_malignant/dz exactly; the division by the maximum takes away Eq. (3)'s vanishing magnitude as the classifier grows sure.
+dQ_benign/dz = -dQ_malignant/dz exactly; the division by the maximum takes away Eq. (3)'s vanishing magnitude as the
+classifier grows sure.
 """
 
 from collections.abc import Callable

@@ -16,7 +16,9 @@ CONFIG = dict(network="joint", width=1, skip=True, prior="gradient", seed=5)
 @pytest.fixture
 def run(tmp_path):
     checkpoint.save_config(tmp_path, CONFIG)
-    checkpoint.save(tmp_path / "best.npz", MultiLoss(width=1, seed=7).parameters(), {"step": 3}, velocity=np.arange(4.0))
+    checkpoint.save(
+        tmp_path / "best.npz", MultiLoss(width=1, seed=7).parameters(), {"step": 3}, velocity=np.arange(4.0)
+    )
     return tmp_path
 
 

@@ -1,7 +1,6 @@
 """Puts a mistake into the running code and takes it out again, and reports which check saw it."""
 
 import inspect
-import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,15 +60,17 @@ def find(name: str) -> Mistake:
 
 
 def order(mistake: Mistake) -> list[tuple[str, Callable[[], Section]]]:
-    """Quick checks first, those of the whole network last, unless the mistake lies in a network."""
-    small = [*equations.sections(), *sorted(layers.sections(), key=lambda s: "Conv" in s[0])]
+    """All quick checks, those first that look at the part of the package in which the mistake lies."""
     large = list(joint.sections(quick=True))
     prior, whole = [s for s in large if s[0].startswith("f ")], [s for s in large if not s[0].startswith("f ")]
-    in_network = ".networks." in mistake.edits[0].function.__module__
-    return [*whole[::-1], *prior, *small] if in_network else [*small, *prior, *whole]
+    small = [*equations.sections(), *sorted(layers.sections(), key=lambda s: "Conv" in s[0])]
+    module = mistake.edits[0].function.__module__
+    if ".networks." in module:
+        return [*whole[::-1], *prior, *small]
+    return [*small[:2], *prior, *small[2:], *whole] if module == "gland.prior" else [*small, *prior, *whole]
 
 
-def all_mistakes(out: TextIO = sys.stdout) -> bool:
+def all_mistakes(out: TextIO | None = None) -> bool:
     """Prints the table mistake -> first check that caught it; True if all are caught."""
     paint, caught = table.Paint(out), 0
     print(paint.bold(f"{'mistake':<26}{'caught by':<18}{'error':>9}  check"), file=out)
@@ -87,7 +88,7 @@ def all_mistakes(out: TextIO = sys.stdout) -> bool:
     return caught == len(MISTAKES)
 
 
-def one_mistake(mistake: Mistake, out: TextIO = sys.stdout) -> bool:
+def one_mistake(mistake: Mistake, out: TextIO | None = None) -> bool:
     """The audit's checks on the broken copy; True if all pass, which they must not."""
     for edit in mistake.edits:
         print(f"{where(edit.function)}  {edit.function.__qualname__}\n  - {edit.old}\n  + {edit.new}", file=out)

@@ -133,8 +133,9 @@ def difference(got: Any, expected: Any) -> float:
     if got[0] != expected[0] or not got[1]:
         return inf
     scale = max(abs(e) for e in expected[1])
-    worst = max(abs(g - e) for g, e in zip(got[1], expected[1]))
-    return float(worst / scale) if scale > 0 and isfinite(scale) and isfinite(worst) else inf
+    errors = [abs(g - e) for g, e in zip(got[1], expected[1])]
+    known = scale > 0 and all(map(isfinite, errors))  # max alone would pass over a NaN
+    return float(max(errors) / scale) if known else inf
 
 
 def both_zero(*values: Any) -> float:

@@ -82,7 +82,9 @@ class _Parser:
         if name == "quad":
             return '<mspace width="1em"></mspace>'
         if name in NAMES:
-            return f"<mi>{name}</mi>" if name in UNDER else f"<mi>{name}</mi><mo>&#x2061;</mo>"
+            following = "".join(self.tokens[self.at :]).lstrip()
+            space = "" if name in UNDER or following.startswith("(") else '<mspace width="0.17em"></mspace>'
+            return f"<mi>{name}</mi>{space}"
         if name in GREEK:
             return f"<mi>{GREEK[name]}</mi>"
         if name in OPERATORS:

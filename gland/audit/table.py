@@ -10,7 +10,7 @@ COLUMNS = ("formula", "gradient", "adjoint", "second", "float32")
 HEADING = f"{'worst relative error of':<22}{''.join(f'{kind:>9}' for kind in COLUMNS)}  function, gradient"
 
 
-def summary(audit: Audit, out: TextIO = sys.stdout) -> None:
+def summary(audit: Audit, out: TextIO | None = None) -> None:
     """At most 40 lines if everything passes; each failed check adds one."""
     paint = Paint(out)
     print(paint.bold(HEADING), file=out)
@@ -40,7 +40,7 @@ def short(function) -> str:
     return where(function).removeprefix("gland/")
 
 
-def details(audit: Audit, out: TextIO = sys.stdout) -> None:
+def details(audit: Audit, out: TextIO | None = None) -> None:
     """Every check, every number, every tolerance, and the readings."""
     for section in audit.sections:
         print(f"\n{section.key}  {section.title}", file=out)
@@ -71,8 +71,8 @@ def details(audit: Audit, out: TextIO = sys.stdout) -> None:
 class Paint:
     """Colours, where the output is a terminal."""
 
-    def __init__(self, out: TextIO) -> None:
-        self.on = out.isatty()
+    def __init__(self, out: TextIO | None) -> None:
+        self.on = (out or sys.stdout).isatty()
 
     def _code(self, code: str, text: str) -> str:
         return f"\033[{code}m{text}\033[0m" if self.on else text

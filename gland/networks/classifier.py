@@ -1,6 +1,7 @@
 """The left half of the network: five stages of two 3x3 convolutions and a 2x2 max-pool, then a 1x1 convolution and the
 mean over positions. It gives the class logits, and everything that the right half reads."""
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from gland import ops
@@ -70,7 +71,7 @@ class Classifier:
 
     def __init__(self, widths, rng, dtype, head=True):
         channels = (3, *widths)
-        self.stages = [Stage(c, o, rng, dtype) for c, o in zip(channels, channels[1:], strict=False)]
+        self.stages = [Stage(c, o, rng, dtype) for c, o in pairwise(channels)]
         self.score = Conv2d(widths[-1], 2, 1, rng=rng, dtype=dtype) if head else None
         self.mean = GlobalAvgPool()
 

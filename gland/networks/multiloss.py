@@ -129,7 +129,7 @@ class MultiLoss(Network):
         self.classifier.backward(da, run.classifier, dpooled, dfeatures)
 
     def _prior_backward(self, run, df, da, dpooled):
-        """dL/df carried to u_k = dL/df_k, then the second-order pass; its curvature joins da, a z_k that f reads joins dpooled."""
+        """dL/df carried to u_k = dL/df_k, then the second-order pass: curvature joins da, dL/dz_k joins dpooled."""
         u, dz = prior.combine_grad(df, run.prior, self.prior)
         ta = self.classifier.second_order(u, run.sent, run.classifier)
         da = da + prior.SCORES[self.score].curvature(run.logits, run.label, ta)

@@ -1,0 +1,199 @@
+"""The audit passes on the code as it is, fails on every planted mistake, and shares nothing with what it audits."""
+
+import ast
+import io
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gland import loss
+from gland.audit import __main__, breaking, equations, evidence, layers, numeric, plain, plain_network, run, table
+from gland.audit.evidence import Section, Tolerance, difference
+from gland.audit.mistakes import MISTAKES, Edit, Mistake
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory):
+    """One run of the whole audit as a user starts it: the finished process, and the page."""
+    page = tmp_path_factory.mktemp("audit") / "audit.html"
+    command = [sys.executable, "-m", "gland.audit", "--all", "--html", str(page)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+    return done, page
+
+
+def test_the_audit_passes(audit):
+    done, _ = audit
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_summary_has_at_most_40_lines_and_no_colours_in_a_pipe(audit):
+    summary = audit[0].stdout.split("\n\n")[0].splitlines()
+    assert len(summary) <= 40
+    assert "\033" not in audit[0].stdout
+    assert summary[-1].endswith("all passed")
+
+
+@pytest.mark.parametrize("subject", ["Eq. 1", "Eq. 2", "Eq. 3", "Eq. 4", "Eq. 5", "Eq. 6", "Conv2d", "joint exact"])
+def test_the_summary_names_every_equation_with_its_place(audit, subject):
+    line = next(line for line in audit[0].stdout.splitlines() if line.startswith(subject + " "))
+    assert ".py:" in line and line.endswith("ok")
+
+
+def test_every_fact_and_reading_is_shown_by_a_number(audit):
+    out = audit[0].stdout
+    for text in ("34,779", "15/18 = 83.3%", "f exact", "loss soft-target", "Eq. 4 as typeset", "no skip connections"):
+        assert text in out
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: m.name)
+def test_the_audit_catches(mistake):
+    with breaking.broken(mistake):
+        found = run.first_failure(breaking.order(mistake))
+    assert found is not None, mistake.story
+    assert found[1].kind != "crash", "a mistake that crashes is not worth listing"
+
+
+def test_there_are_at_least_twenty_mistakes_with_names_of_their_own():
+    assert len(MISTAKES) >= 20
+    assert len({mistake.name for mistake in MISTAKES}) == len(MISTAKES)
+
+
+def test_a_mistake_is_gone_afterwards():
+    mistake = breaking.find("eq4-sign")
+    logits, mask, f = equations.example(np.random.default_rng(0))
+    before = loss.soft_target_loss_grad(logits, mask, f)[1]
+    with breaking.broken(mistake):
+        assert np.array_equal(loss.soft_target_loss_grad(logits, mask, f)[1], -before)
+    assert np.array_equal(loss.soft_target_loss_grad(logits, mask, f)[1], before)
+
+
+def test_break_all_reports_a_mistake_that_no_check_sees(monkeypatch):
+    harmless = Mistake("harmless", "nothing changes", (Edit(loss.joint_loss, "lam * loss_class", "loss_class * lam"),))
+    monkeypatch.setattr(breaking, "MISTAKES", (breaking.find("eq1-no-mean"), harmless))
+    monkeypatch.setattr(breaking, "order", lambda mistake: list(equations.sections()))
+    out = io.StringIO()
+    assert not breaking.all_mistakes(out)
+    lines = out.getvalue().splitlines()
+    assert lines[1].split()[:3] == ["eq1-no-mean", "Eq.", "1"]
+    assert lines[2].startswith("harmless") and "NOT CAUGHT" in lines[2]
+    assert lines[3] == "1 of 2 mistakes caught"
+
+
+def test_break_one_shows_the_edit_and_exits_1(monkeypatch, capsys):
+    monkeypatch.setattr(run, "checks", lambda quick: list(equations.sections()))
+    assert __main__.main(["--break", "eq4-sign"]) == 1
+    out = capsys.readouterr().out
+    assert "- log_background - log_gland" in out and "FAILED Eq. 4: dL/df" in out
+
+
+def test_an_unknown_mistake_exits_2_with_a_sentence(capsys):
+    assert __main__.main(["--break", "no-such-thing"]) == 2
+    assert "--break list" in capsys.readouterr().err
+
+
+def test_a_mistake_whose_text_is_not_in_the_code_is_refused():
+    with pytest.raises(ValueError, match="occurs 0 times"):
+        breaking.patched_code(Edit(loss.joint_loss, "not there", ""))
+
+
+@pytest.mark.parametrize("module, allowed", [(plain, {"decimal", "fractions"}), (plain_network, {"numpy"})])
+def test_transcriptions_share_no_code_with_the_package(module, allowed):
+    tree = ast.parse(Path(module.__file__).read_text())
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert imported <= allowed
+
+
+def test_plain_convolution_on_paper():
+    # [1 2 3; 4 5 6] with the kernel [1 -1] along the row, stride 1: differences of neighbours, then bias 10
+    y = plain.conv([[[[1, 2, 3], [4, 5, 6]]]], [[[[1, -1]]]], [10], 1, 0, 1, 1)
+    assert y == [[[[9, 9], [9, 9]]]]
+
+
+def test_plain_max_pool_gives_a_tie_to_the_first():
+    assert plain.max_pool_x([[[[7]]]], [[[[1, 1], [0, 1]]]], (2, 2), 2, 0, False) == [[[[7, 0], [0, 0]]]]
+
+
+def test_plain_softmax_has_50_digits():
+    one, three = plain.softmax_of([Decimal(0), Decimal(3).ln()])
+    assert abs(three - Decimal("0.75")) < Decimal("1e-48") and abs(one - Decimal("0.25")) < Decimal("1e-48")
+
+
+@pytest.mark.parametrize(
+    "got, expected",
+    [([1.0, np.nan], [1.0, 2.0]), ([1.0], [1.0, 2.0]), ([0.0], [0.0]), ([np.inf], [1.0]), ([], [])],
+    ids=["nan", "shape", "all zero", "inf", "empty"],
+)
+def test_a_comparison_that_proves_nothing_is_infinitely_wrong(got, expected):
+    assert difference(np.array(got), np.array(expected)) == np.inf
+
+
+def test_difference_is_relative_to_the_largest_expected_value():
+    assert difference(np.array([10.0, 1.1]), np.array([10.0, 1.0])) == pytest.approx(0.01)
+
+
+def test_nan_never_passes():
+    section = Section("x", "x")
+    section.add("formula", "nan", np.nan, Tolerance(np.inf, "anything goes"))
+    assert not section.passed
+
+
+def test_a_subject_that_shows_nothing_does_not_pass():
+    assert not Section("empty", "empty").passed
+
+
+def test_a_crash_is_a_failed_check():
+    def build():
+        raise ZeroDivisionError("on purpose")
+
+    section = run.one("crashing", build)
+    assert not section.passed and "on purpose" in section.checks[0].what
+
+
+def test_a_failed_check_is_printed_with_its_error():
+    section = Section("Eq. 0", "made up")
+    section.compare("formula", "two and three", 2.0, 3.0)
+    out = io.StringIO()
+    table.summary(run.Audit([section], []), out)
+    assert "FAILED Eq. 0: two and three: 3.3e-01 > 1e-13" in out.getvalue()
+
+
+def test_colours_only_on_a_terminal():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    section = Section("Eq. 0", "made up", computes=[loss.class_loss])
+    section.compare("formula", "three and three", 3.0, 3.0)
+    for out, coloured in ((Terminal(), True), (io.StringIO(), False)):
+        table.summary(run.Audit([section], []), out)
+        assert ("\033[" in out.getvalue()) == coloured
+
+
+def test_where_points_at_the_function():
+    file, line = evidence.where(loss.class_loss).rsplit(":", 1)
+    assert (ROOT / file).read_text().splitlines()[int(line) - 1].startswith("def class_loss(")
+
+
+def test_complex_step_is_exact_to_rounding():
+    x = np.array([0.3, -1.7])
+    assert np.allclose(numeric.complex_step(lambda v: np.exp(v).sum(), x), np.exp(x), rtol=1e-15, atol=0)
+
+
+def test_every_layer_of_the_package_is_audited():
+    from gland import layers as package
+
+    audited = {subject.name for subject in layers.SUBJECTS}
+    assert audited == set(package.__all__) - {"Layer"}
