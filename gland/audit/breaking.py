@@ -74,7 +74,7 @@ def all_mistakes(out: TextIO | None = None) -> bool:
     """Prints the table mistake -> first check that caught it; True if all are caught."""
     paint, caught = table.Paint(out), 0
     print(paint.bold(f"{'mistake':<26}{'caught by':<18}{'error':>9}  check"), file=out)
-    for mistake in tqdm(MISTAKES, unit="mistake", leave=False, delay=2):
+    for mistake in tqdm(MISTAKES, unit="mistake", leave=False, delay=2, disable=None):
         with broken(mistake):
             found = run.first_failure(order(mistake))
         if found is None:

@@ -229,7 +229,9 @@ def sections() -> Iterator[tuple[str, Callable[[], Section]]]:
 
 def audit(subject: Subject) -> Section:
     cls = getattr(package, subject.name)
-    section = Section(subject.name, subject.name, subject.formula, [cls.forward], [cls.backward, cls.input_grad])
+    passes = [cls.backward, getattr(cls, "weight_grad", None), cls.input_grad, cls.tangent, cls.second_order]
+    by_hand = [function for function in passes if function not in (None, package.Layer.second_order)]
+    section = Section(subject.name, subject.name, subject.formula, [cls.forward], by_hand)
     section.notes = subject.notes or (cls.__doc__ or "").strip().split("\n\n")[-1]
     for case in subject.cases:
         section.attempt(case.what, lambda case=case: check_case(section, case))

@@ -92,16 +92,19 @@ def _error(error: float) -> str:
 
 
 def _summary(sections: list[Section]) -> str:
-    rows = [[_th("worst error of"), *map(_th, COLUMNS), _th("")]]
+    """What has a function of its own with its worst errors; below, the facts, each with the number that shows it."""
+    errors, facts = [[_th("worst error of"), _th(""), *map(_th, COLUMNS)]], [[_th("fact"), _th(""), _td("", "text")]]
     for s in sections:
-        errors = [s.worst(kind) for kind in COLUMNS]
-        cells = [_td("" if e is None else _error(e)) for e in errors]
-        if not s.computes and s.numbers:
-            cells = [_td(": ".join(s.numbers[0]), "text", len(COLUMNS))]
         mark = "skipped" if s.skipped else "FAILED" if not s.passed else "ok" if s.checks else "measured"
-        link = f'<th><a href="#{_anchor(s)}">{escape(s.key)}</a></th>'
-        rows.append([link, *cells, _td(mark, _class(s.passed), len(COLUMNS) + 1 - len(cells) if s.skipped else 1)])
-    return _table(rows)
+        first = [f'<th><a href="#{_anchor(s)}">{escape(s.key)}</a></th>', _td(mark, _class(s.passed))]
+        if s.skipped:
+            errors.append([*first, _td(s.skipped, "text", len(COLUMNS))])
+        elif not s.computes and s.numbers:
+            facts.append([*first, _td(": ".join(s.numbers[0]), "text")])
+        else:
+            worst = [s.worst(kind) for kind in COLUMNS]
+            errors.append([*first, *(_td("" if e is None else _error(e)) for e in worst)])
+    return _table(errors) + (_table(facts) if len(facts) > 1 else "")
 
 
 def _subject(section: Section) -> str:
@@ -122,8 +125,7 @@ def _subject(section: Section) -> str:
     return (
         f'{title}<div class="formula">{mathml(section.formula)}</div><p>{escape(section.notes)}</p>'
         f'<div class="beside"><div class="code">{"".join(sources)}</div>'
-        f"<div "
-        f'class="evidence">{picture and f"<figure>{picture}{caption}</figure>"}{_checks(section)}</div></div></section>'
+        f'<div class="evidence">{picture and f"<figure>{picture}{caption}</figure>"}{_checks(section)}</div></div></section>'
     )
 
 

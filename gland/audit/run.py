@@ -46,7 +46,7 @@ def run(picture: bool = False) -> Audit:
     local = [*checks(), *device.sections()]
     remote = [key for key, _ in facts.sections()]
     context = multiprocessing.get_context("spawn")
-    with tqdm(total=len(local) + len(remote) + 1, unit="subject", leave=False, delay=2) as bar:
+    with tqdm(total=len(local) + len(remote) + 1, unit="subject", leave=False, delay=2, disable=None) as bar:
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             jobs = [pool.submit(_fact, key) for key in remote]
             measured = pool.submit(readings.measure)
