@@ -99,6 +99,13 @@ def test_an_unknown_mistake_exits_2_with_a_sentence(capsys):
     assert "--break list" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("path", [".", "/dev/null/page.html"])
+def test_a_page_that_cannot_be_written_exits_2_with_a_sentence_before_the_audit(path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "run", lambda picture: pytest.fail("the audit was run"))
+    assert __main__.main(["--html", path]) == 2
+    assert f"--html {path} " in capsys.readouterr().err
+
+
 def test_a_mistake_whose_text_is_not_in_the_code_is_refused():
     with pytest.raises(ValueError, match="occurs 0 times"):
         breaking.patched_code(Edit(loss.joint_loss, "not there", ""))
