@@ -86,8 +86,10 @@ def second_order(module: ModuleType) -> Iterator[Claim | str]:
             truth = _numeric(name, p, u)
             if not same(truth, np.zeros_like(truth)) and same(yours, truth):
                 yield f"{name}.d{p} is overwritten; gradients add (+=)."
-            candidates = [(text, getattr(getattr(w, name), "d" + p) - BEFORE[0]) for text, w in wrong]
-            yield Claim(f"{name}.d{p}", yours - BEFORE[0], truth, candidates)
+            candidates = [(text, getattr(getattr(w, name), "d" + p)) for text, w in wrong]
+            yield Claim(f"{name}.d{p}", yours - BEFORE[0], truth, [(text, d - BEFORE[0]) for text, d in candidates])
+            # a mistake that would have shown in this gradient was not made
+            wrong = [pair for pair, (_, d) in zip(wrong, candidates, strict=True) if same(d, yours)]
 
 
 def _with(before, run):
@@ -127,13 +129,15 @@ _MISTAKES = (
         "Only the curvature's backward pass is there; the convolutions that meet the tangent get nothing.",
         {"meet": False},
     ),
-    ("The second-order term takes the activations where the tangent belongs.", {"activations": True}),
+    ("The second-order term of conv2 takes the activations where the tangent belongs.", {"activations": (1, 0)}),
+    ("The second-order term of score takes the activations where the tangent belongs.", {"activations": (0, 1)}),
+    ("The second-order terms take the activations where the tangent belongs.", {"activations": (1, 1)}),
     ("The tangent passes conv2 without its rectifier's mask.", {"masked": False}),
 )
 
 
 def _second_order(
-    net, u, logits, cache, inject=(1, 1), curved=True, through=True, meet=True, activations=False, masked=True
+    net, u, logits, cache, inject=(1, 1), curved=True, through=True, meet=True, activations=(0, 0), masked=True
 ):
     da = prior.probability_score_grad(logits, LABEL)
     into_score = net.mean.input_grad(da, cache.mean)
@@ -142,8 +146,8 @@ def _second_order(
     after = net.conv2.tangent(t, cache.conv2) if masked else ops.conv(t, net.conv2.w, None, net.conv2.geo)
     t2 = net.pool2.tangent(after, cache.pool2) + inject[1] * u[1]
     if meet:
-        net.conv2.second_order(cache.z[0] if activations else t, into_conv2, cache.conv2)
-        net.score.second_order(cache.z[1] if activations else t2, into_score, cache.score)
+        net.conv2.second_order(cache.z[0] if activations[0] else t, into_conv2, cache.conv2)
+        net.score.second_order(cache.z[1] if activations[1] else t2, into_score, cache.score)
     ta = net.mean.tangent(net.score.tangent(t2, cache.score), cache.mean)
     if curved:
         da = prior.probability_score_curvature(logits, LABEL, ta) if through else ta

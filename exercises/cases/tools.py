@@ -40,8 +40,8 @@ def layer_claims(
     dy, tx = random(101, *y.shape), random(102, *x.shape)
     wrongs, sizes = wrong(dy, tx), sizes or {}
     names = [name for name in ("w", "b") if hasattr(layer, name)]
-    layer.forward(random(103, *x.shape))  # whatever is kept on the layer is stale from here on
     truth = complex_step(lambda v: (layer.forward(v)[0] * dy).sum(), x)
+    layer.forward(random(103, *x.shape))  # whatever is kept on the layer is stale from here on
     dx = Claim(f"dx{where}", layer.input_grad(dy, cache), truth, wrongs.get("dx", ()), sizes)
     if sentence(dx):
         layer.forward(x)
