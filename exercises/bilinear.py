@@ -1,4 +1,4 @@
-"""Exercise bilinear (45 minutes): upsampling along one axis and then along the other. See docs/backprop.md, section 3.
+"""Exercise bilinear (45 minutes): upsampling along one axis and then along the other. See docs/backprop/3-deconvolution.md.
 
 Along one axis:  y[i] = (1 - t_i) x[a_i] + t_i x[a_i + 1],   a_i + t_i = (i + 1/2) H / OH - 1/2, held inside [0, H - 1]
 x (N, C, H, W)   y (N, C, OH, OW)

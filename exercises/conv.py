@@ -1,4 +1,4 @@
-"""Exercise conv (90 minutes): the convolution and its two adjoints. See docs/backprop.md, section 2.
+"""Exercise conv (90 minutes): the convolution and its two adjoints. See docs/backprop/2-convolution.md.
 
 y[n,o,i,j] = b[o] + sum_{c,a,e} w[o,c,a,e] xp[n,c,i s + a,j s + e],   xp: x with p rows and columns of zeros around it
 

@@ -1,4 +1,4 @@
-"""Exercise deconv (45 minutes): a convolution's adjoint, used forward. See docs/backprop.md, section 3.
+"""Exercise deconv (45 minutes): a convolution's adjoint, used forward. See docs/backprop/3-deconvolution.md.
 
 y[n,o,i s + a,j s + e] += w[c,o,a,e] x[n,c,i,j]   for every c, i, j, a, e;  then b[o] is added everywhere
 x (N, C, H, W)   w (C, O, KH, KW)   b (O,)   y (N, O, OH, OW),  OH = (H - 1) s + KH

@@ -1,4 +1,4 @@
-"""Exercise eq4 (60 minutes; balanced_weight_grad is for those who want more): Eq. (4). See docs/backprop.md, section 6.
+"""Exercise eq4 (60 minutes; balanced_weight_grad is for those who want more): Eq. (4). See docs/backprop/6-eq4.md.
 
 P = softmax of the logits over their two channels, gland and background; S the mask; f the prior; J = N H W pixels.
 Three readings of the equation, all as means over the pixels:

@@ -1,4 +1,4 @@
-"""Exercise linear (30 minutes): the fully connected layer. See docs/backprop.md, section 1.
+"""Exercise linear (30 minutes): the fully connected layer. See docs/backprop/1-layers.md.
 
 y[n,o] = sum_d x[n,d] w[o,d] + b[o]          x (N, D)   w (O, D)   b (O,)   y (N, O)
 

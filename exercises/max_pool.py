@@ -1,4 +1,4 @@
-"""Exercise max_pool (45 minutes): each window's largest element. See docs/backprop.md, section 4.
+"""Exercise max_pool (45 minutes): each window's largest element. See docs/backprop/4-max-pool.md.
 
 y[n,c,i,j] = max of x[n,c,i s + a,j s + e] over the K x K places (a, e);  of equal elements the first wins
 x (N, C, H, W)   y (N, C, OH, OW),  OH = (H - K) // s + 1.  With s < K the windows overlap.

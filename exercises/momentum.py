@@ -1,4 +1,4 @@
-"""Exercise momentum (15 minutes): a step of gradient descent as Caffe defines it. See docs/backprop.md, section 9.
+"""Exercise momentum (15 minutes): a step of gradient descent as Caffe defines it. See docs/backprop/9-joint.md.
 
 v <- momentum v + rate dw,   w <- w - v
 

@@ -1,4 +1,4 @@
-"""Exercise pooling_gradients (45 minutes): Eq. (3), a backward pass that stops early. See docs/backprop.md, section 7.
+"""Exercise pooling_gradients (45 minutes): Eq. (3), a backward pass that stops early. See docs/backprop/7-eq3.md.
 
 g_k = dQ_l/dz_k   for the pooling outputs z_1, z_2 of the network in exercises/tiny.py;   Q = softmax(logits), l = label
 Every layer of gland has input_grad(dy, cache), which touches no parameter.

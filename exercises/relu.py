@@ -1,4 +1,4 @@
-"""Exercise relu (15 minutes): the rectifier. See docs/backprop.md, section 1.
+"""Exercise relu (15 minutes): the rectifier. See docs/backprop/1-layers.md.
 
 y = max(x, 0), element by element; the derivative at exactly 0 is taken as 0.
 

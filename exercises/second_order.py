@@ -1,4 +1,4 @@
-"""Exercise second_order (90 minutes): the gradient of a gradient, by a forward pass. See docs/backprop.md, section 8.
+"""Exercise second_order (90 minutes): the gradient of a gradient, by a forward pass. See docs/backprop/8-second-order.md.
 
 s = sum_k <u_k, g_k>,   g_k = dQ_l/dz_k as in the exercise pooling_gradients, u_k held still.   ds/dw for every w?
 

@@ -1,4 +1,4 @@
-"""Exercise softmax_cross_entropy (45 minutes): Eqs. (1) and (2). See docs/backprop.md, section 5.
+"""Exercise softmax_cross_entropy (45 minutes): Eqs. (1) and (2). See docs/backprop/5-softmax.md.
 
 Q_l = exp(a_l) / sum_m exp(a_m),   L_c = -(1/N) sum_n log Q_{label[n]}          a (N, L)   label (N,)   Q (N, L)
 
