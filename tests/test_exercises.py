@@ -168,6 +168,30 @@ def test_what_is_given_is_not_to_be_changed():
     assert check.verdict("relu", module).startswith("y of forward, which is given,")
 
 
+README = (ROOT / "exercises" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_course_lists_every_exercise_with_the_minutes_of_its_file():
+    listed = dict(re.findall(r"^\|[^|]*\| `(\w+)` \| (\d+) \|", README, flags=re.M))
+    assert list(listed) == list(CHECKS)
+    for name, minutes in listed.items():
+        head = (ROOT / "exercises" / f"{name}.py").read_text(encoding="utf-8").splitlines()[0]
+        assert head.startswith(f'"""Exercise {name} ({minutes} minutes')
+
+
+def test_the_sentences_in_the_readme_are_what_the_checker_says():
+    shown = re.findall(r"^(conv|relu)  (.*)$", README, flags=re.M)
+    said = {check.verdict(name, answer(name, old, new)) for name, old, new, _ in WRONG if name in ("conv", "relu")}
+    assert len(shown) == 4
+    assert {text for _, text in shown} <= said | {"solved."}
+
+
+def test_the_checker_does_not_need_the_solutions():
+    for path in (ROOT / "exercises").rglob("*.py"):
+        if path.parent.name != "solutions":
+            assert "from exercises.solutions" not in path.read_text(encoding="utf-8")
+
+
 TRUTH = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
 
 
