@@ -99,6 +99,10 @@ class Section:
         value, why = tolerance or KINDS[kind]
         self.checks.append(Check(kind, what, float(error), value, why))
 
+    def claim(self, what: str, holds: bool) -> None:
+        """Add the check that a statement holds."""
+        self.add("fact", what, 0 if holds else inf)
+
     def attempt(self, what: str, check: Callable[[], None]) -> None:
         """Run check; what crashes has not been shown to be right, so an exception is a failed check."""
         try:
