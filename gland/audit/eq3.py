@@ -21,9 +21,8 @@ def eq3(quick: bool = False) -> Section:
         [Classifier.second_order, prior.probability_score_curvature],
     )
     section.notes = (
-        "The transcription moves the elements of z_k one by one and looks at the score. The second-order pass is "
-        "the gradient of "
-        "sum_k <u_k, f_k> in every parameter of the classifier, u_k held still."
+        "The transcription moves the elements of z_k one by one and looks at the score. The second-order pass is the "
+        "gradient of sum_k <u_k, f_k> in every parameter of the classifier, u_k held still."
     )
     images, _, label = batch()
     net = network(score="probability")

@@ -119,9 +119,8 @@ def last_layer() -> Section:
     )
     section.notes = (
         "The logits are a mean over positions of a 1x1 convolution, so no position of z_K counts more than another. "
-        "Divided by its maximum, its map is 1 "
-        "and adds 1/K to f wherever no map is negative. Times the activation (gradient-activation) the last layer "
-        "has a map of its own."
+        "Divided by its maximum, its map is 1 and adds 1/K to f wherever no map is negative. Times the activation "
+        "(gradient-activation) the last layer has a map of its own."
     )
     x, _, label = window(START)
     net = started()

@@ -58,9 +58,8 @@ def joint(prior_gradient: str, quick: bool = False) -> Section:
     )
     section.notes = (
         "Every parameter tensor by a complex step through the package's forward pass: one random direction through "
-        "all of it, and "
-        "single elements. The transcription's gradient is a complex step through the whole network in plain loops, "
-        "where Eq. 3 is taken element by element and there is no backward pass at all."
+        "all of it, and single elements. The transcription's gradient is a complex step through the whole network in "
+        "plain loops, where Eq. 3 is taken element by element and there is no backward pass at all."
     )
     for variant in VARIANTS:
         options = {name: value for name, value in variant.items() if name != "reading"}
@@ -148,9 +147,7 @@ def _float32(section, net, prior_gradient, reading, gradients):
 
 
 def layers_against_the_plain_network() -> list[tuple[str, float]]:
-    """For every layer alone, f exact: relative difference to the plain network along one direction of all its
-    tensors.
-    """
+    """For every layer alone, f exact: relative difference to the plain network along one direction of all its tensors."""
     images, mask, label = batch()
     net = network()
     net.loss_and_grad(images, mask, label, LAM, "balanced-weight", "exact")

@@ -1,6 +1,4 @@
-"""Runs the sections, in order, and turns an exception into a failed check: what crashes has not been shown to be
-right.
-"""
+"""Runs the sections, in order, and turns an exception into a failed check: what crashes has not been shown to be right."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator
