@@ -4,6 +4,7 @@ y[n,o,i,j] = b[o] + sum_{c,a,e} w[o,c,a,e] xp[n,c,i s + a,j s + e],   xp: x with
 
 x (N, C, H, W)   w (O, C, KH, KW)   b (O,)   y (N, O, OH, OW),  OH = (H + 2p - KH) // s + 1;  stride s, padding p
 Loops over the KH KW places of the kernel are fine; loops over the image are slow.
+second_order may wait for session 4.
 
 Check with:  python -m exercises.check conv
 """
@@ -57,3 +58,9 @@ class Conv2d:
     def tangent(self, tx, cache):
         """ty (N, O, OH, OW): how y moves when x moves along tx."""
         raise NotImplementedError("ty: y is linear in x, up to a constant that does not move")
+
+    def second_order(self, tx, dy, cache):
+        """Adds to dw the gradient of s = <tx, input_grad(dy)>, tx and dy held still. Returns nothing."""
+        raise NotImplementedError(
+            "second_order: s is the sum of all w * tx * dy; it differs from backward's sum in one letter"
+        )

@@ -1,6 +1,7 @@
 """Exercise linear (30 minutes): the fully connected layer. See docs/backprop/1-layers.md.
 
 y[n,o] = sum_d x[n,d] w[o,d] + b[o]          x (N, D)   w (O, D)   b (O,)   y (N, O)
+second_order may wait for session 4.
 
 Check with:  python -m exercises.check linear
 """
@@ -34,3 +35,7 @@ class Linear:
     def tangent(self, tx, cache):
         """ty (N, O): how y moves when x moves along tx (N, D) and the parameters stay."""
         raise NotImplementedError("ty: y is linear in x; what is left of it when only x moves?")
+
+    def second_order(self, tx, dy, cache):
+        """Adds to dw (O, D) the gradient of s = <tx, input_grad(dy)>, tx and dy held still. Returns nothing."""
+        raise NotImplementedError("second_order: write s out as a sum over n, o, d; which factors stand beside w[o,d]?")

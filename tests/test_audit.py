@@ -177,6 +177,14 @@ def test_a_failed_check_is_printed_with_its_error():
     assert "FAILED Eq. 0: two and three: 3.3e-01 > 1e-13" in out.getvalue()
 
 
+def test_a_failed_audit_exits_1(monkeypatch, capsys):
+    section = Section("Eq. 0", "made up")
+    section.compare("formula", "two and three", 2.0, 3.0)
+    monkeypatch.setattr(run, "run", lambda picture: run.Audit([section], [], seconds=1.0))
+    assert __main__.main([]) == 1
+    assert "1 checks of 1 subjects in 1 s: 1 FAILED" in capsys.readouterr().out
+
+
 def test_colours_only_on_a_terminal():
     class Terminal(io.StringIO):
         def isatty(self):

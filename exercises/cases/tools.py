@@ -65,6 +65,8 @@ def layer_claims(
         yield Claim(f"d{name} after two backward passes", twice, 2 * truths[name])
     expected = layer.forward(x + 1j * STEP * tx)[0].imag / STEP
     yield Claim(f"ty{where}", layer.tangent(tx, cache), expected, wrongs.get("ty", ()), sizes)
+    if hasattr(layer, "second_order"):
+        yield from _second_order(layer, x, tx, dy, truths["w"], where)
     report = check_layer(layer, x)
     if not report.ok:
         row = next(row for row in report.rows if not row.ok)
@@ -72,13 +74,34 @@ def layer_claims(
 
 
 def _parameter_gradient(layer, name, x, dy):
+    return _in_parameter(layer, name, lambda: (layer.forward(x.astype(complex))[0] * dy).sum())
+
+
+def _second_order(layer, x, tx, dy, dw, where):
+    """s = <tx, input_grad(dy)> as a function of w; its gradient is dw with tx in x's place, and b gets nothing."""
+    cache = layer.forward(x)[1]
+    truth = _in_parameter(
+        layer, "w", lambda: (tx * layer.input_grad(dy.astype(complex), layer.forward(x + 0j)[1])).sum()
+    )
+    layer.dw, layer.db = np.zeros_like(layer.w), np.zeros_like(layer.b)
+    returned = layer.second_order(tx, dy, cache)
+    wrong = [(f"dw of second_order{where} is backward's: it has x where the tangent tx belongs.", dw)]
+    yield Claim(f"dw of second_order{where}", layer.dw, truth, wrong)
+    if layer.db.any():
+        yield "second_order adds to db; the bias is no part of input_grad, so it gets nothing."
+    if returned is not None:
+        yield "second_order returns something; input_grad does not depend on x here, so there is no dx to return."
+
+
+def _in_parameter(layer, name, s):
+    """ds/dw for the layer's parameter of this name; s() is computed with what the layer holds."""
     value = getattr(layer, name)
 
-    def loss(v):
+    def at(v):
         setattr(layer, name, v)
-        return (layer.forward(x.astype(complex))[0] * dy).sum()
+        return s()
 
     try:
-        return complex_step(loss, value)
+        return complex_step(at, value)
     finally:
         setattr(layer, name, value)

@@ -16,11 +16,17 @@ class Conv2d(conv.Conv2d):
         return dxp[:, :, p : p + h, p : p + w]
 
     def backward(self, dy, cache):
-        xp = self.padded(cache.x)
-        for a, e in np.ndindex(*self.w.shape[2:]):
-            self.dw[:, :, a, e] += np.einsum("noij,ncij->oc", dy, self.seen(xp, a, e, dy.shape[2:]))
+        self.weight_grad(cache.x, dy)
         self.db += dy.sum(axis=(0, 2, 3))
         return self.input_grad(dy, cache)
 
     def tangent(self, tx, cache):
         return self.linear_part(tx)
+
+    def second_order(self, tx, dy, cache):
+        self.weight_grad(tx, dy)
+
+    def weight_grad(self, x, dy):
+        xp = self.padded(x)
+        for a, e in np.ndindex(*self.w.shape[2:]):
+            self.dw[:, :, a, e] += np.einsum("noij,ncij->oc", dy, self.seen(xp, a, e, dy.shape[2:]))

@@ -14,3 +14,6 @@ class Linear(linear.Linear):
 
     def tangent(self, tx, cache):
         return tx @ self.w.T
+
+    def second_order(self, tx, dy, cache):
+        self.dw += dy.T @ tx

@@ -3,6 +3,7 @@
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ class Audit(NamedTuple):
     sections: list[Section]
     readings: list[readings.Measured]
     picture: str = ""  # of the prior, as a data URL; only where a page is asked for
+    seconds: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -41,6 +43,7 @@ def one(key: str, build: Callable[[], Section]) -> Section:
 
 def run(picture: bool = False) -> Audit:
     """Checks here, and what trains a little network, facts and readings, in a second process meanwhile."""
+    start = perf_counter()
     local = [*checks(), *device.sections()]
     remote = [key for key, _ in facts.sections()]
     context = multiprocessing.get_context("spawn")
@@ -57,7 +60,9 @@ def run(picture: bool = False) -> Audit:
                 done.append(one(key, build))
                 bar.update()
             bar.set_description("facts and readings")
-            return Audit(done + [job.result() for job in jobs], measured.result(), drawn.result() if drawn else "")
+            sections = done + [job.result() for job in jobs]
+            picture_ = drawn.result() if drawn else ""
+            return Audit(sections, measured.result(), picture_, perf_counter() - start)
 
 
 def _picture() -> str:
