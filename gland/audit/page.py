@@ -123,7 +123,7 @@ def _subject(section: Section) -> str:
     picture = pictures.scatter(section)
     caption = f"<figcaption>{len(section.scatter)} elements of the gradient</figcaption>"
     return (
-        f'{title}<div class="formula">{mathml(section.formula)}</div><p>{escape(section.notes)}</p>'
+        f'{title}<div class="formula">{mathml(section.formula)}</div><p class="notes">{escape(section.notes)}</p>'
         f'<div class="beside"><div class="code">{"".join(sources)}</div>'
         f'<div class="evidence">{picture and f"<figure>{picture}{caption}</figure>"}{_checks(section)}</div></div></section>'
     )
@@ -134,7 +134,8 @@ def _checks(section: Section) -> str:
     for c in section.checks:
         mark = "" if c.passed else "failed"
         rows.append([_td(c.kind, mark), _td(c.what, mark), _td(_error(c.error), mark), _td(_error(c.tolerance), mark)])
-    words = f"{len(section.checks)} checks, {'all passed' if section.passed else 'some FAILED'}"
+    count = len(section.checks)
+    words = f"{count} check{'' if count == 1 else 's'}, {'all passed' if section.passed else 'some FAILED'}"
     opened = "" if section.passed and len(section.checks) >= 12 else " open"
     summary = f'<summary class="{_class(section.passed)}">{words}</summary>'
     return f"<details{opened}>{summary}{_table(rows, 'checks')}</details>"
@@ -151,8 +152,8 @@ def _fact(section: Section) -> str:
 
 
 def _readings(audit: Audit) -> str:
-    names = "reading", "what differs", "L", "gradient's norm", "cosine", "pixels changed", "gland", "Dice"
-    rows = [[_th(name) for name in names]]
+    names = "L", "gradient's norm", "cosine", "pixels changed", "gland", "Dice"
+    rows = [[_th("reading"), _td("what differs", "text"), *map(_th, names)]]
     for m in audit.readings:
         cosine = "other weights" if m.cosine is None else f"{m.cosine:.3f}"
         after = [_td(f"{m.changed:.1%}"), _td(f"{m.gland:.0%}"), _td(f"{m.dice:.2f}")]

@@ -60,9 +60,9 @@ def run(picture: bool = False) -> Audit:
                 done.append(one(key, build))
                 bar.update()
             bar.set_description("facts and readings")
-            sections = done + [job.result() for job in jobs]
-            picture_ = drawn.result() if drawn else ""
-            return Audit(sections, measured.result(), picture_, perf_counter() - start)
+            done += [job.result() for job in jobs]
+            image = drawn.result() if drawn else ""
+            return Audit(done, measured.result(), image, perf_counter() - start)
 
 
 def _picture() -> str:
