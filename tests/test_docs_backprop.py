@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gland import layers
+
 ROOT = Path(__file__).parent.parent
 ENTRY = ROOT / "docs" / "backprop.md"
 PAGES = sorted((ROOT / "docs" / "backprop").glob("*.md"), key=lambda p: int(p.name.split("-")[0]))
@@ -132,6 +134,11 @@ def test_links_lead_somewhere_and_fences_and_formulas_are_closed(page):
 def test_the_entry_lists_every_page_in_order():
     links = re.findall(r"\(backprop/([\w-]+)\.md\)", ENTRY.read_text(encoding="utf-8"))
     assert links[: len(IDS)] == IDS and len(IDS) == 10
+
+
+def test_the_entry_has_every_layer_of_the_package():
+    listed = set(re.findall(r"`([A-Z]\w+)`", ENTRY.read_text(encoding="utf-8")))
+    assert listed == set(layers.__all__) - {"Layer"}
 
 
 def test_every_exercise_is_named_on_a_page_and_no_other():
