@@ -99,6 +99,13 @@ def test_an_unknown_mistake_exits_2_with_a_sentence(capsys):
     assert "--break list" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("path", [".", "/dev/null/page.html"])
+def test_a_page_that_cannot_be_written_exits_2_with_a_sentence_before_the_audit(path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "run", lambda picture: pytest.fail("the audit was run"))
+    assert __main__.main(["--html", path]) == 2
+    assert f"--html {path} " in capsys.readouterr().err
+
+
 def test_a_mistake_whose_text_is_not_in_the_code_is_refused():
     with pytest.raises(ValueError, match="occurs 0 times"):
         breaking.patched_code(Edit(loss.joint_loss, "not there", ""))
@@ -168,6 +175,14 @@ def test_a_failed_check_is_printed_with_its_error():
     out = io.StringIO()
     table.summary(run.Audit([section], []), out)
     assert "FAILED Eq. 0: two and three: 3.3e-01 > 1e-13" in out.getvalue()
+
+
+def test_a_failed_audit_exits_1(monkeypatch, capsys):
+    section = Section("Eq. 0", "made up")
+    section.compare("formula", "two and three", 2.0, 3.0)
+    monkeypatch.setattr(run, "run", lambda picture: run.Audit([section], [], seconds=1.0))
+    assert __main__.main([]) == 1
+    assert "1 checks of 1 subjects in 1 s: 1 FAILED" in capsys.readouterr().out
 
 
 def test_colours_only_on_a_terminal():

@@ -1,6 +1,4 @@
-"""Reads mistakes.txt: mistakes that people make in backward passes, each as an edit of a line or two of the real
-code.
-"""
+"""Reads mistakes.txt: mistakes that people make in backward passes, each as an edit of a line or two of the real code."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -59,8 +59,7 @@ def scatter(section: Section, most: int = 400) -> str:
         '<svg viewBox="-22 -6 228 228" role="img" aria-label="gradient by hand against complex step"><rect width="200" '
         'height="200"/>'
         f'<line x1="0" y1="200" x2="200" y2="0"/><g class="dots">{dots}</g><text x="100" y="217" '
-        f'text-anchor="middle">by '
-        f"hand</text>"
+        f'text-anchor="middle">by hand</text>'
         '<text x="-8" y="100" text-anchor="middle" transform="rotate(-90 -8 100)">complex step</text>'
         f'<text x="200" y="217" text-anchor="end">{reach:.2g}</text><text x="0" y="217">{-reach:.2g}</text></svg>'
     )
