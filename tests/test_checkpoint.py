@@ -63,7 +63,7 @@ def test_weights_of_another_width_are_refused_by_name(run):
 def test_a_folder_without_config_is_not_a_run(tmp_path):
     with pytest.raises(InputError, match="is not a run"):
         checkpoint.load_config(tmp_path)
-    with pytest.raises(InputError, match="not a folder"):
+    with pytest.raises(InputError, match="does not exist"):
         checkpoint.load_config(tmp_path / "absent")
 
 
