@@ -55,8 +55,9 @@ def training_curves(rows: Sequence[dict[str, Any]]) -> Figure:
 
 def figure2(examples: Sequence[tuple[Sample, Prediction]]) -> Figure:
     """The paper's Figure 2: one row an image; its columns are input, ground truth (GT), prior (CP) and output."""
-    figure = Figure(figsize=(11, 2.75 * len(examples)), layout="constrained")
-    grid = figure.subplots(len(examples), 4, squeeze=False)
+    heights = [s.image.shape[0] / s.image.shape[1] for s, _ in examples]  # of a picture of width 1
+    figure = Figure(figsize=(11, 2.6 * sum(heights) + 0.4), layout="constrained")
+    grid = figure.subplots(len(examples), 4, squeeze=False, gridspec_kw={"height_ratios": heights})
     for (sample, prediction), axes in zip(examples, grid, strict=True):
         pictures = [sample.image, sample.instances > 0, None, prediction.p_gland[0] > 0.5]
         if prediction.f is not None:

@@ -8,6 +8,7 @@ import csv
 import io
 import signal
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,7 @@ SUMS = ("loss", "loss_class", "loss_seg", "class_accuracy", "pixel_accuracy")
 
 
 class Interrupted(Exception):
-    """Ctrl-C or SIGTERM arrived; the run is saved."""
+    """Ctrl-C or SIGTERM arrived. The message says what is saved and how to go on."""
 
 
 class Diverged(Exception):
@@ -68,12 +69,19 @@ class Training:
     def run(self) -> None:
         """All phases to the end. Raises Interrupted or Diverged; what was reached is saved then."""
         self.saved = self.started = time.monotonic()
-        with _stop_signals() as stop:
+        with _stop_signals() as stop, warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # an overflow is reported once, with its place, by Diverged
             while self.phase < len(self.phases):
                 name, steps = self.phases[self.phase]
-                self._run_phase(name, steps, stop)
+                try:
+                    self._run_phase(name, steps, stop)
+                except KeyboardInterrupt:
+                    raise self._stopped("Stopped at once; the last checkpoint is kept.") from None
                 self.phase, self.step, self.solver = self.phase + 1, 0, self._solver()
             self.save()
+
+    def _stopped(self, what: str) -> Interrupted:
+        return Interrupted(f"{what} To go on: python train.py --resume {self.folder}")
 
     def _run_phase(self, name: str, steps: int, stop: list[int]) -> None:
         c = self.config
@@ -84,7 +92,7 @@ class Training:
             while self.step < steps:
                 if stop:
                     self.save()
-                    raise Interrupted
+                    raise self._stopped(f"Stopped after step {self.step} of {name}; everything is saved.")
                 rate = learning_rate(self.step, steps, c["rate"], c["schedule"], c["warmup"])
                 self._step(name, next(batches), rate)
                 self.step += 1
@@ -106,7 +114,7 @@ class Training:
         else:
             losses = net.loss_and_grad(x, mask, malignant, c["lam"], c["loss"], c["prior_gradient"])
         if not np.isfinite(float(losses.total)):
-            raise Diverged(self._divergence(phase, float(losses.total), x))
+            raise Diverged(self._divergence(f"the loss is {float(losses.total)} at step {self.step} of {phase}", x))
         self.solver.step(rate)
         self._count(losses, mask, malignant)
 
@@ -149,7 +157,10 @@ class Training:
         return self.seconds + time.monotonic() - self.started
 
     def save(self) -> None:
-        """Write RUN/last.npz: from it the run goes on as if it had never stopped."""
+        """Write RUN/last.npz: from it the run goes on as if it had never stopped. Raises Diverged, and then writes nothing."""
+        if not np.isfinite(float(abs(self.network.flat).max())):
+            name = self.phases[min(self.phase, len(self.phases) - 1)][0]
+            raise Diverged(self._divergence(f"the parameters are no longer finite after step {self.step} of {name}"))
         state = {
             "phase": self.phase, "step": self.step, "best": self.best, "seconds": self._elapsed(),
             "sums": self.sums, "counted": self.counted, "rows": self.rows,
@@ -172,15 +183,15 @@ class Training:
         c = self.config
         return SGD(self.network, c["momentum"], c["decay"], c["clip"] or None)
 
-    def _divergence(self, phase: str, value: float, x: Any) -> str:
+    def _divergence(self, what: str, x: Any = None) -> str:
         where = first_nonfinite(self.network, x)
         kept = self.folder / "last.npz"
         good = f"the last good checkpoint is {kept}" if kept.exists() else "no checkpoint had been saved yet"
-        return f"the loss is {value} at step {self.step} of {phase}: {where}; {good}. Try a smaller --rate or --clip."
+        return f"{what}: {where}; {good}. Try a smaller --rate, or --clip 1."
 
 
 def first_nonfinite(network: Any, x: Any) -> str:
-    """Which layer first holds or makes a value that is not finite, in the order of a forward pass over x."""
+    """Which layer first holds, or makes in a forward pass over x, a value that is not finite."""
     for path, parameter in network.parameters().items():
         if not np.isfinite(backend.to_host(parameter)).all():
             return f"the parameter {path} is no longer finite"
