@@ -149,7 +149,8 @@ bool release_warps() {
     for (int lane = 0; lane < lanes; ++lane) {
       Thread& t = threads[first + lane];
       if (t.state != AT_WARP) continue;
-      unsigned mask = t.mask & live;
+      const unsigned own = t.mask;  // t's mask changes as soon as it goes on
+      unsigned mask = own & live;
       bool ready = true;
       for (int other = 0; other < lanes; ++other) {
         if (!(mask >> other & 1)) continue;
@@ -164,7 +165,7 @@ bool release_warps() {
       any = true;
       for (int i = 0; i < count && !message[0]; ++i) {
         int u = order[i];
-        if (u >= first && u < first + lanes && (mask >> (u - first) & 1) && threads[u].state == AT_WARP && threads[u].mask == t.mask) {
+        if (u >= first && u < first + lanes && (mask >> (u - first) & 1) && threads[u].state == AT_WARP && threads[u].mask == own) {
           resume(threads[u].fiber);
           mask &= ~(1u << (u - first));  // a lane may have come to its next warp operation meanwhile
         }
