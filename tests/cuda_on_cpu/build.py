@@ -27,7 +27,8 @@ MODES = {
     "library": (["-O2"], ["-O2"]),
     "values": (["-O1"], ["-O2"]),
     "memory": (
-        ["-O1", "-g1", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all", "-fsanitize-sections=cuda_shared"],
+        ["-O1", "-g1", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all",
+         "-fsanitize-sections=cuda_shared"],
         ["-O2", "-DCUDA_ASAN"],
     ),
     "races": (["-O1", "-fsanitize=thread", "-fno-tree-loop-distribute-patterns"], ["-O2", "-DCUDA_SHADOW"]),
