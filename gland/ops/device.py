@@ -23,6 +23,7 @@ from gland.ops.device_pointwise import (
     split,
 )
 from gland.ops.device_pool import avg_pool, avg_pool_x, max_pool, max_pool_t, max_pool_x
+from gland.ops.device_tally import tally
 from gland.ops.device_update import sgd_update
 from gland.ops.device_upsample import upsample_bilinear, upsample_bilinear_x, upsample_nearest, upsample_nearest_x
 
@@ -56,6 +57,7 @@ __all__ = [
     "softmax",
     "spatial_sum",
     "split",
+    "tally",
     "upsample_bilinear",
     "upsample_bilinear_x",
     "upsample_nearest",
