@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gland import backend
 from gland.errors import InputError
 
 Array = Any
@@ -270,7 +271,5 @@ def _group(expression: str) -> str:
 @lru_cache(None)
 def _device_module(file: str, group: str) -> Any:
     """Compiled by NVRTC for the device at hand, once per file and dtype; CuPy keeps the result on disk."""
-    import cupy
-
     names = [e for e in source(file).instances if _group(e) == group]
-    return cupy.RawModule(code=source(file).text, options=OPTIONS, name_expressions=names)
+    return backend.compile_module(source(file).text, OPTIONS, names)
