@@ -75,9 +75,10 @@ extern "C" __global__ void lane_left(int* y) {
 }
 extern "C" __global__ void left_out(int* y) { y[threadIdx.x] = __shfl_sync(0x0000ffffu, 1, 0); }
 extern "C" __global__ void stuck(int* y) { if (threadIdx.x < 16) __syncthreads(); else __syncwarp(); y[threadIdx.x] = 1; }
+// instances: touch<int>
 // what the checkers must tell apart, by `how`: 0 is right
-extern "C" __global__ void touch(const int* __restrict__ x, int* __restrict__ y, int n, int how) {
-  __shared__ int s[32];
+template <typename T> __global__ void touch(const T* __restrict__ x, T* __restrict__ y, int n, int how) {
+  __shared__ T s[32];
   int t = threadIdx.x, i = blockIdx.x * 32 + t;
   s[t] = x[i];
   if (how != 1) __syncthreads();
@@ -86,7 +87,7 @@ extern "C" __global__ void touch(const int* __restrict__ x, int* __restrict__ y,
   if (how == 3) s[t] = v;                        // the neighbour may not have read it yet
   if (how == 4) v += s[t + 40];
   if (how == 5) v = v * 1000 + 2147480000;
-  if (how == 6) const_cast<int*>(x)[i] = v;
+  if (how == 6) const_cast<T*>(x)[i] = v;
   y[how == 7 ? t : how == 8 ? i + 1 : i] = v;
 }
 // lanes of a warp exchange through shared memory: __syncwarp is enough inside a warp, not between warps
@@ -191,13 +192,13 @@ def test_atomics_do_not_exist():
 
 
 def test_the_parsed_signature_is_the_compilers():
-    assert compiled_signature(kernel("touch")) == "pi4 Pi4 i4 i4 "
+    assert compiled_signature(kernel("touch<int>")) == "pi4 Pi4 i4 i4 "
     assert compiled_signature(kernel("reversed<double>")) == "pf8 Pf8 i4 "
 
 
 def touched(how):
     with Recording() as recording:
-        kernel("touch")(2, 32, emulated(np.arange(64, dtype=np.int32)), zeros(64 if how != 8 else 65)[:64], 64, 0)
+        kernel("touch<int>")(2, 32, emulated(np.arange(64, dtype=np.int32)), zeros(64 if how != 8 else 65)[:64], 64, 0)
     launches = recording.launches
     recording.launches = [launches[0]._replace(values=[*launches[0].values[:3], np.int32(how)])]
     return recording
@@ -212,10 +213,10 @@ def test_the_checkers_pass_a_correct_kernel(mode, order):
 @pytest.mark.parametrize(
     "how, mode, report",
     [
-        (1, "races", "uninitialised|race: .* shared memory"),
+        (1, "races", "uninitialised|race: .* of s"),
         (2, "memory", "AddressSanitizer"),
         (2, "races", "stray: "),
-        (3, "races", "race: .* shared memory .* with no barrier between"),
+        (3, "races", "race: .* of s .* with no barrier between"),
         (4, "memory", "index 40 out of bounds|AddressSanitizer"),
         (5, "memory", "signed integer overflow"),
         (6, "races", "a write to x, which the kernel declares const"),
@@ -237,4 +238,4 @@ def test_a_warp_barrier_orders_one_warp_only(other, clean):
     y = (np.arange(64) ^ other).astype(np.int32)
     recording.launches = [launch_._replace(values=[launch_.values[0], np.int32(other)], results=[y, None])]
     report = recording.replay("races", SOURCE)
-    assert (report is None) if clean else "shared memory" in report
+    assert (report is None) if clean else "of s" in report

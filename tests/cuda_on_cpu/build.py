@@ -19,16 +19,16 @@ GXX = os.environ.get("CXX", "g++")
 MISSING = None if shutil.which(GXX) else f"{GXX} is not installed: the kernels cannot be run on the processor"
 
 _COMMON = [
-    "-std=c++17", "-fPIC", "-ffp-contract=off", "-fno-gnu-unique", "-fmax-errors=5", "-Wall", "-Wextra",
-    "-Wno-unknown-pragmas", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-sign-compare", "-Wno-parentheses",
+    "-std=c++17", "-fPIC", "-ffp-contract=off", "-fno-gnu-unique", "-fno-threadsafe-statics", "-fmax-errors=5",
+    "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Wno-unused-variable",
+    "-Wno-sign-compare", "-Wno-parentheses",
 ]  # fmt: skip
 # mode: flags for the kernel text, flags for runtime and main
 MODES = {
     "library": (["-O2"], ["-O2"]),
     "values": (["-O1"], ["-O2"]),
     "memory": (
-        ["-O1", "-g1", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all",
-         "-fsanitize-sections=cuda_shared"],
+        ["-O1", "-g1", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"],
         ["-O2", "-DCUDA_ASAN"],
     ),
     "races": (["-O1", "-fsanitize=thread", "-fno-tree-loop-distribute-patterns"], ["-O2", "-DCUDA_SHADOW"]),
@@ -51,18 +51,26 @@ def build(text: str, instances: list[str], mode: str) -> Path:
 def _unit(text: str, instances: list[str]) -> str:
     entries = "".join(f"CUDA_ENTRY({e})\n" for e in instances)
     return (
-        f'#include "cuda.h"\n#include "entries.h"\nnamespace {{\n{_dynamic_shared(text)}\n}}\nnamespace cuda {{\n'
+        f'#include "cuda.h"\n#include "entries.h"\nnamespace {{\n{_shared(text)}\n}}\nnamespace cuda {{\n'
         f"extern const Entry cuda_entries[] = {{\n{entries}}};\nextern const int cuda_entry_count = {len(instances)};\n}}\n"
     )
 
 
-def _dynamic_shared(text: str) -> str:
-    """`extern __shared__ float s[];` -> a pointer to the launch's dynamic shared memory."""
-    return re.sub(
+def _shared(text: str) -> str:
+    """`extern __shared__ float s[];` -> a pointer to the launch's dynamic shared memory; other __shared__ variables announced."""
+    text = re.sub(
         r"extern\s+__shared__\s+(?:(?:__align__|alignas)\s*\(\w+\)\s*)?([\w ]+?)\s*(\w+)\s*\[\s*\]\s*;",
         r"\1* \2 = static_cast<\1*>(cuda::dynamic_shared());",
         text,
     )
+    return re.sub(r"__shared__\s[^;]+;", _announced, text)
+
+
+def _announced(declaration: re.Match) -> str:
+    """`__shared__ T a[4][8], b;` and behind it, on the same line, a call that says where a and b lie."""
+    names = re.findall(r"(\w+)\s*(?:\[[^\]]*\]\s*)*(?=[,;])", declaration[0])
+    calls = [f'static const bool {n}_known = cuda::shared_variable("{n}", &{n}, sizeof {n});' for n in names]
+    return f"{declaration[0]} {' '.join(calls)}"
 
 
 def _cached(name: str, mode: str, unit: str, sources: list[str], link: list[str]) -> Path:

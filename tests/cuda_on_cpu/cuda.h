@@ -13,9 +13,9 @@
 #define __noinline__ __attribute__((noinline))
 #define __align__(n) alignas(n)
 #define __launch_bounds__(...)
-// Blocks run one after another, so a static variable is shared by the threads of one block. All of them lie in one section
-// that is poisoned before each block. `extern __shared__` is rewritten by build.py.
-#define __shared__ static __attribute__((section("cuda_shared")))
+// Blocks run one after another, so a static variable is shared by the threads of one block. build.py lets every such variable
+// tell the runtime where it lies, and turns `extern __shared__` into the launch's dynamic part.
+#define __shared__ static
 
 #define CUDA_HIDDEN __attribute__((visibility("hidden")))
 
@@ -42,6 +42,7 @@ CUDA_HIDDEN int thread();                      // the flat index of the running 
 CUDA_HIDDEN unsigned char* exchange_slot(int thread);  // 16 bytes for what a thread hands to its warp
 CUDA_HIDDEN bool lane_exists(int thread);
 CUDA_HIDDEN void* dynamic_shared();
+CUDA_HIDDEN bool shared_variable(const char* name, void* start, size_t bytes);  // called once, by the first thread to reach it
 
 template <class T> T exchange(unsigned mask, T value, int from, int line) {  // from: flat index, or -1 for the own value
   static_assert(sizeof(T) <= 16, "a shuffle of at most 16 bytes");

@@ -22,6 +22,12 @@ class EmulatedArray(np.ndarray):
         """A plain array over the same values."""
         return np.array(self, subok=False)
 
+    def set(self, values: np.ndarray) -> None:
+        """Copy a host array of the same shape and dtype here, as CuPy's does."""
+        if type(values) is not np.ndarray or values.shape != self.shape or values.dtype != self.dtype:
+            raise ValueError(f"a host array {self.shape} of {self.dtype} is needed")
+        self[...] = values
+
 
 def emulated(x: np.ndarray) -> EmulatedArray:
     """x "on the device": a copy, in the same memory layout."""

@@ -15,11 +15,6 @@
 #endif
 
 uint3 threadIdx, blockIdx, blockDim, gridDim;
-extern "C" {
-extern CUDA_HIDDEN char __start_cuda_shared[] __attribute__((weak));
-extern CUDA_HIDDEN char __stop_cuda_shared[] __attribute__((weak));
-}
-
 namespace cuda {
 namespace {
 const int MOST = 1024;             // threads in a block
@@ -47,6 +42,8 @@ const Entry* entry;
 void** arguments;
 void* dynamic;
 bool barrier_seen;
+struct Variable { const char* name; void* start; size_t bytes; } variables[256];  // __shared__, of all kernels met so far
+int variable_count;
 uint64_t random_state;
 
 unsigned random_below(unsigned n) {
@@ -206,7 +203,7 @@ void run_block(unsigned flat, const Launch& launch) {
   }
   if (launch.order == 2) for (int i = count - 1; i > 0; --i) { int j = int(random_below(unsigned(i) + 1)), o = order[i]; order[i] = order[j]; order[j] = o; }
   if (barrier_seen) {  // else nobody can have shared anything
-    poison(__start_cuda_shared, size_t(__stop_cuda_shared - __start_cuda_shared));
+    for (int i = 0; i < variable_count; ++i) poison(variables[i].start, variables[i].bytes);
     poison(dynamic, launch.shared);
   }
   barrier_seen = false;
@@ -245,7 +242,8 @@ const char* run(const Entry& which, const Launch& launch, void** args) {
   random_state = launch.seed;
   barrier_seen = true;
   if (posix_memalign(&dynamic, 16, launch.shared ? launch.shared : 1)) abort();
-  shadow_begin(__start_cuda_shared, __stop_cuda_shared, static_cast<char*>(dynamic), launch.shared);
+  for (int i = 0; i < variable_count; ++i) shadow_shared(variables[i].name, variables[i].start, variables[i].bytes);
+  shadow_shared("dynamic shared memory", dynamic, launch.shared);
   unsigned blocks = gridDim.x * gridDim.y * gridDim.z;
   unsigned start = launch.order == 2 ? random_below(blocks) : 0;
   for (unsigned i = 0; i < blocks && !message[0]; ++i)
@@ -272,6 +270,13 @@ int thread() { return running->thread; }
 unsigned char* exchange_slot(int t) { return slots[t]; }
 bool lane_exists(int t) { return t < count; }
 void* dynamic_shared() { return dynamic; }
+bool shared_variable(const char* name, void* start, size_t bytes) {
+  if (variable_count == 256) abort();
+  variables[variable_count++] = {name, start, bytes};
+  poison(start, bytes);
+  shadow_shared(name, start, bytes);
+  return true;
+}
 }  // namespace cuda
 
 extern "C" __attribute__((visibility("default"))) const char* cuda_run(int entry, const cuda::Launch* launch, void** args) {

@@ -19,7 +19,7 @@ struct Access { Moment when; bool any; };
 struct Cell { Access write, read[2]; };  // two readers: a write by one of them still meets the other
 struct Region { char name[64]; char* start; size_t bytes; bool written, shared; Cell* cells; };
 
-const int MOST = 64;
+const int MOST = 512;
 Region regions[MOST];
 int region_count;
 struct { char* start; size_t bytes; } allowed[2048];
@@ -87,10 +87,7 @@ void add(const char* name, char* start, size_t bytes, bool written, bool shared)
 }  // namespace
 
 void shadow_buffer(const char* name, void* start, size_t bytes, bool written) { add(name, static_cast<char*>(start), bytes, written, false); }
-void shadow_begin(char* shared_start, char* shared_stop, char* dynamic, size_t dynamic_bytes) {
-  add("shared memory", shared_start, size_t(shared_stop - shared_start), true, true);
-  add("dynamic shared memory", dynamic, dynamic_bytes, true, true);
-}
+void shadow_shared(const char* name, void* start, size_t bytes) { add(name, static_cast<char*>(start), bytes, true, true); }
 void shadow_allow(void* start, size_t bytes) { allowed[allowed_count++] = {static_cast<char*>(start), bytes}; }
 void shadow_end() {
   while (region_count) free(regions[--region_count].cells);
