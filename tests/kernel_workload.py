@@ -10,7 +10,8 @@ from cuda_on_cpu import emulated
 from cuda_on_cpu.recording import Recording
 
 from gland import ops
-from gland.ops import Geometry, device_update
+from gland.networks.multiloss import Losses
+from gland.ops import Geometry, device_fused, device_tally, device_update
 
 DTYPES = (np.float32, np.float64)
 
@@ -34,7 +35,7 @@ def convolutions(normal):
         (1, 34, 5, 2, Geometry(3, 0, 2)),
         (1, 20, 4, 3, Geometry(1, 0)),
         (1, 8, 10, 3, Geometry(1, 2, 2, 2)),
-        (1, 80, 2, 1, Geometry()),
+        (2, 80, 2, 1, Geometry()),  # and a weight gradient in splits
         (1, 2, 80, 1, Geometry(2)),
         (1, 34, 3, 4, Geometry(2, 1)),
     ):
@@ -97,4 +98,30 @@ def updates(normal):
     device_update.clip_factor(dw, 3.0)
 
 
-WORK = [convolutions, pools, upsampling, pointwise, vectors, updates]
+def losses(normal):
+    logits, label = normal(3, 2), emulated(np.array([1, 0, 1]))
+    device_fused.class_loss(logits, label)
+    device_fused.class_loss_grad(logits, label)
+    device_fused.one_hot(label, logits)
+    s, f = normal(3, 2, 21, 17), abs(normal(3, 21, 17))
+    mask = (normal(3, 21, 17) > 0).astype(f.dtype)
+    for name in ("soft_target_loss", "weight_loss", "balanced_weight_loss"):
+        getattr(device_fused, name)(s, mask, f)
+        getattr(device_fused, name + "_grad")(s, mask, f)
+    totals = emulated(np.zeros(8))
+    number = normal(1).reshape(())
+    device_tally.tally(totals, Losses(number, number, number, logits, s), mask, label)
+    device_tally.tally(totals, Losses(number, number, None, logits, None), None, label)
+
+
+def priors(normal):
+    g, z = normal(2, 5, 6, 7), normal(2, 5, 6, 7)
+    for c in (device_fused.gradient(g, z), device_fused.gradient_activation(g, z)):
+        place = device_fused.peak(c)
+        n = device_fused.normalise(c, place)
+        dc = device_fused.normalise_grad(n, c, place)
+        device_fused.gradient_grad(dc, g, z)
+        device_fused.gradient_activation_grad(dc, g, z)
+
+
+WORK = [convolutions, pools, upsampling, pointwise, vectors, updates, losses, priors]

@@ -38,6 +38,9 @@ MISTAKES = {
     "missing barrier between the rows of a column sum": Mistake(
         "sums", "= sum;\n  __syncthreads();", "= sum;", "races", f"{RACE}|uninitialised"
     ),
+    "missing barrier between two sums over a block": Mistake(
+        "segmentation_loss", "  __syncthreads();  // a second", "  // a second", "races", RACE
+    ),
     "barrier that some threads do not reach": Mistake(
         "sums", "  __syncthreads();\n  if (threadIdx.y > 0 || c >= C) return;",
         "  if (threadIdx.y > 0 || c >= C) return;\n  __syncthreads();", "values", "barrier divergence",
