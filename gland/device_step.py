@@ -4,10 +4,12 @@ Host memory that the device copies from must be pinned, and must stay untouched 
 buffers, used in turn: while the device computes with one batch, the next is copied beside it on a stream of its own.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from gland import backend, ops
 from gland.data import Batch
@@ -26,7 +28,8 @@ class DeviceStep:
     def __init__(self, compute: Callable[[Array, Array, Array], Any], solver: SGD, totals: Array) -> None:
         self.compute, self.solver, self.totals = compute, solver, totals
         self.upload: Upload | None = None
-        self.run = Recorded(self._work, solver.network.random and "its dropout is drawn on the host at every step")
+        self._told = False
+        self.run = Recorded(self._work, solver.network.random and "dropout is drawn on the host at every step")
 
     def __call__(self, batch: Batch, rate: float) -> None:
         values = [
@@ -39,6 +42,9 @@ class DeviceStep:
             self.upload = Upload(values)
         self.upload(values, self.run.stream)
         self.run()
+        if self.run.reason and not self._told:
+            tqdm.write(f"No CUDA graph, since {self.run.reason}; each kernel is launched by itself.", file=sys.stderr)
+            self._told = True
 
     @property
     def inputs(self) -> tuple[Array, Array, Array]:

@@ -35,7 +35,7 @@ def _do(work, keep=True):
         work()
 
 
-class ndarray(EmulatedArray):  # noqa: N801
+class ndarray(EmulatedArray):
     """cupy.ndarray; a ufunc never gives a bare number, as in CuPy."""
 
     def get(self):

@@ -15,7 +15,7 @@ def empty(shape: tuple[int, ...], x: Array, dtype: Any = None) -> Array:
 def like(values: np.ndarray, x: Array) -> Array:
     """A host array copied to where x lives, C-contiguous."""
     y = empty(values.shape, x, values.dtype)
-    y.set(np.ascontiguousarray(values))
+    y.set(np.asarray(values, order="C"))
     return y
 
 

@@ -46,4 +46,4 @@ class Recorded:
                 self.graph = graph
             except Exception as error:  # CuPy and CUDA refuse in many ways; a run without a graph is slower, not wrong
                 text = str(error).strip() or type(error).__name__
-                self.reason = f"the step could not be recorded as a CUDA graph: {text.splitlines()[0]}"
+                self.reason = f"the step could not be recorded: {text.splitlines()[0]}"
