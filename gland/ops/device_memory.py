@@ -9,7 +9,8 @@ Array = Any
 
 def empty(shape: tuple[int, ...], x: Array, dtype: Any = None) -> Array:
     """An uninitialised C-contiguous array where x lives, of x's dtype unless told."""
-    return np.empty_like(x, dtype=dtype or x.dtype, order="C", shape=tuple(shape))
+    y = np.empty_like(x, dtype=dtype or x.dtype, order="C", shape=tuple(shape) or (1,))
+    return y.reshape(shape)  # CuPy 14 takes an empty shape for "as x"
 
 
 def like(values: np.ndarray, x: Array) -> Array:
