@@ -52,16 +52,25 @@ def advice(found: Driver | None, wrong: str) -> str:
     """What to install, by what the driver can do. wrong: why no GPU can be used now."""
     if found is None:
         return (
-            "There is no NVIDIA driver on this machine. With an NVIDIA GPU: install its driver (580 or newer is best), then "
-            "pip install 'gland[gpu13]'. Without one, --device cpu does everything."
+            "there is no NVIDIA driver on this machine. With an NVIDIA GPU: install its driver, 580 or newer is best, and then\n"
+            f"{_install('gpu13')}. Without one, --device cpu does everything."
         )
+    installed = _installed()
     for extra, (cuda, _, package) in EXTRAS.items():
         if found.cuda >= cuda:
-            if _version_of(package) is None:
-                return f"pip install 'gland[{extra}]'   ({package}, right for this driver)"
-            return f"{package} fits the driver and is installed, but: {wrong}."
-    oldest = EXTRAS["gpu"]
-    return f"The driver is too old: install {oldest[1]} or newer, then pip install 'gland[gpu]' ({oldest[2]})."
+            if installed == [package]:
+                return f"{package} is installed and fits the driver, but {wrong}."
+            first = f"pip uninstall {' '.join(installed)}, then " if installed else ""
+            return f"{first}{_install(extra)}, right for this driver."
+    return f"the driver is too old. Install {EXTRAS['gpu'][1]} or newer, then {_install('gpu')}."
+
+
+def _install(extra: str) -> str:
+    return f"pip install {EXTRAS[extra][2]} (this package's extra '{extra}')"
+
+
+def _installed() -> list[str]:
+    return [package for _, _, package in EXTRAS.values() if _version_of(package)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -110,12 +119,19 @@ def _device() -> tuple[list[tuple[str, str]] | str, int]:
 
 
 def _host() -> list[tuple[str, str]]:
-    blas = {f"{b['internal_api']} {b['version']}, {b['num_threads']} threads" for b in threadpool_info() if b["user_api"] == "blas"}
-    installed = [f"{p} {_version_of(p)}" for _, _, p in EXTRAS.values() if _version_of(p)]
+    blas = {
+        f"{b['internal_api']} {b['version']}, {b['num_threads']} threads"
+        for b in threadpool_info()
+        if b["user_api"] == "blas"
+    }
+    installed = [f"{package} {_version_of(package)}" for package in _installed()]
     return [
-        ("gland", f"{gland.__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
+        (
+            "gland",
+            f"{gland.__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        ),
         ("NumPy", f"{np.__version__} with {' and '.join(sorted(blas)) or 'a BLAS that does not name itself'}"),
-        ("threads", f"{threads.count()} share gland's own operations (GLAND_THREADS changes it)"),
+        ("threads", f"{threads.count_threads()} share gland's own operations (GLAND_THREADS changes it)"),
         ("CuPy", ", ".join(installed) or "not installed"),
         ("driver", _driver_line(driver())),
     ]
@@ -123,7 +139,10 @@ def _host() -> list[tuple[str, str]]:
 
 def _needs(need: memory.Need) -> list[tuple[str, str]]:
     return [
-        ("parameters", f"{need.parameters:,}; with gradients, velocities and the batches on their way {_mib(need.fixed)}"),
+        (
+            "parameters",
+            f"{need.parameters:,}; with gradients, velocities and the batches on their way {_mib(need.fixed)}",
+        ),
         ("training step", f"{_mib(need.step)} more at its height, in {need.kernels} kernels"),
         ("whole images", f"{_mib(need.image)} more, at {memory.WHOLE_IMAGE} x {memory.WHOLE_IMAGE} pixels"),
         ("together", f"{_mib(need.total)} of GPU memory, besides what CUDA takes for itself"),
@@ -141,7 +160,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--width", type=int, metavar="W", help="channels of the first stage; default: train.py's")
     p.add_argument("--crop", type=int, metavar="PX", help="training window, pixels; default: 224")
     p.add_argument("--batch", type=int, metavar="N", help="images a step; default: 4")
-    p.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="gpu: exit with 1 if it cannot be used")
+    p.add_argument(
+        "--device", choices=("auto", "cpu", "gpu"), default="auto", help="gpu: exit with 1 if it cannot be used"
+    )
     return p
 
 

@@ -5,7 +5,7 @@ answer is the real sequence of allocations of a training step, at its real sizes
 and so never really taken.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from gland.ops import launch
 from gland.solver import SGD
 from gland.training import TOTALS
 
+Array = Any
 WHOLE_IMAGE = 500  # pixels: the scale at which whole images are segmented
 UPLOADS = 3  # the batch that is computed with, and two that are on their way; gland/device_step.py
 _GRAIN = 512  # bytes; CuPy's allocator rounds up to it
@@ -95,37 +96,41 @@ class Need(NamedTuple):
 def need(config: dict[str, Any]) -> Need:
     """What a run of this configuration (gland.config.complete) needs. Raises InputError where it cannot run at all."""
     network = build(config)
-    for layer in network.layers.values():
-        for name in layer.names:
-            for attribute in (name, "d" + name):
-                setattr(layer, attribute, getattr(layer, attribute).view(CountedArray))
-    network.flat, network.flat_grad = network.flat.view(CountedArray), network.flat_grad.view(CountedArray)
-    solver = SGD(network, config["momentum"], config["decay"], config["clip"] or None)
-    if network.random:
-        network.set_rng(np.random.default_rng(0))
-    x, mask, label, rate = _batch(config["batch"], config["crop"])
-    fixed = 3 * network.flat.nbytes + UPLOADS * (x.nbytes + mask.nbytes + label.nbytes)
+    step, inputs = prepare(network, config, CountedArray)
+    fixed = 3 * network.flat.nbytes + UPLOADS * sum(a.nbytes for a in inputs)
     try:
-        with counting() as step:
-            totals = np.zeros(TOTALS).view(CountedArray)
-            network.zero_grad()
-            losses = network.loss_and_grad(x, mask, label, config["lam"], config["loss"], config["prior_gradient"])
-            solver.step(rate)
-            ops.tally(totals, losses, mask, label)
-        del losses
+        with counting() as training:
+            step()
         with counting() as image:
             _segment(network, config)
     except MemoryError as error:
         raise InputError(
             "a run of this size is beyond even this machine's address space; reduce --batch, --crop or --width"
         ) from error
-    return Need(network.flat.size, fixed, step.peak, image.peak, step.kernels)
+    return Need(network.flat.size, fixed, training.peak, image.peak, training.kernels)
 
 
-def _batch(n: int, crop: int) -> tuple[CountedArray, ...]:
+def prepare(network: Any, config: dict[str, Any], kind: type) -> tuple[Callable[[], None], tuple[Array, ...]]:
+    """A training step of a network moved to arrays of this kind, ready to be called, and the batch that it reads."""
+    for layer in network.layers.values():
+        for name in layer.names:
+            for attribute in (name, "d" + name):
+                setattr(layer, attribute, getattr(layer, attribute).view(kind))
+    network.flat, network.flat_grad = network.flat.view(kind), network.flat_grad.view(kind)
+    network.set_rng(np.random.default_rng(0) if network.random else None)
+    solver = SGD(network, config["momentum"], config["decay"], config["clip"] or None)
+    n, crop = config["batch"], config["crop"]
     shapes = ((n, crop, crop, 3), np.float32), ((n, crop, crop), np.float32), ((n,), np.int64), ((1,), np.float32)
-    x, mask, label, rate = (np.zeros(shape, dtype).view(CountedArray) for shape, dtype in shapes)
-    return x.transpose(0, 3, 1, 2), mask, label, rate
+    images, mask, label, rate = (np.zeros(shape, dtype).view(kind) for shape, dtype in shapes)
+    x, totals = images.transpose(0, 3, 1, 2), np.zeros(TOTALS).view(kind)
+
+    def step() -> None:
+        network.zero_grad()
+        losses = network.loss_and_grad(x, mask, label, config["lam"], config["loss"], config["prior_gradient"])
+        solver.step(rate)
+        ops.tally(totals, losses, mask, label)
+
+    return step, (x, mask, label, rate)
 
 
 def _segment(network: Any, config: dict[str, Any]) -> None:
