@@ -127,11 +127,9 @@ def test_the_need_grows_with_the_batch_as_the_host_s_own_run_does():
         return measured(step), memory.need(c)
 
     (small, small_need), (large, large_need) = host(1), host(4)
-    assert large - small == pytest.approx(large_need.step - small_need.step, rel=0.5)
-    assert (
-        small_need.fixed - 3 * 4 * small_need.parameters
-        == (large_need.fixed - 3 * 4 * large_need.parameters - 36) / 4 + 9
-    )
+    assert large - small == pytest.approx(large_need.step - small_need.step, rel=0.3)
+    batch = 3 * 96 * 96 * 4 + 96 * 96 * 4 + 8  # an image, its mask and its label
+    assert large_need.fixed - small_need.fixed == memory.UPLOADS * 3 * batch
 
 
 def test_every_allocation_is_counted_once_and_only_while_it_lives():
@@ -160,4 +158,4 @@ def test_a_network_that_keeps_more_needs_more(monkeypatch):
         return y
 
     monkeypatch.setattr(memory.ops, "conv_relu", hoarding)
-    assert memory.need(c).step > before + sum(a.nbytes for a in kept) / 2
+    assert memory.need(c).step >= before + kept[0].nbytes
