@@ -11,7 +11,7 @@ import numpy as np
 from gland.errors import InputError
 
 Array = Any
-PACKAGES = "pip install cupy-cuda13x (driver 580 or newer), or cupy-cuda12x (driver 525 or newer)"
+PACKAGES = "pip install 'cupy-cuda13x[ctk]' (driver 580 or newer), or 'cupy-cuda12x[ctk]' (driver 525 or newer)"
 
 
 class Backend(NamedTuple):

@@ -42,7 +42,7 @@ def said(device="gpu"):
 def test_without_cupy(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     text = said()
-    assert "CuPy" in text and "pip install cupy-cuda13x" in text and "--device cpu" in text
+    assert "CuPy" in text and "pip install 'cupy-cuda13x" in text and "--device cpu" in text
 
 
 def test_with_a_cupy_that_does_not_load(monkeypatch, tmp_path):
