@@ -66,7 +66,7 @@ def advice(found: Driver | None, wrong: str) -> str:
 
 
 def _install(extra: str) -> str:
-    return f"pip install {EXTRAS[extra][2]} (this package's extra '{extra}')"
+    return f"pip install '{EXTRAS[extra][2]}[ctk]' (this package's extra '{extra}')"
 
 
 def _installed() -> list[str]:

@@ -78,16 +78,16 @@ def test_with_a_gpu_it_says_which_and_whether_the_run_fits(gpu, capsys):
 @pytest.mark.parametrize(
     "cuda, installed, said",
     [
-        (13020, [], "pip install cupy-cuda13x"),
-        (12040, [], "pip install cupy-cuda12x"),
-        (12040, ["cupy-cuda13x"], "pip uninstall cupy-cuda13x, then pip install cupy-cuda12x"),
+        (13020, [], "pip install 'cupy-cuda13x[ctk]'"),
+        (12040, [], "pip install 'cupy-cuda12x[ctk]'"),
+        (12040, ["cupy-cuda13x"], "pip uninstall cupy-cuda13x, then pip install 'cupy-cuda12x[ctk]'"),
         (
             13000,
             ["cupy-cuda13x", "cupy-cuda12x"],
-            "pip uninstall cupy-cuda13x cupy-cuda12x, then pip install cupy-cuda13x",
+            "pip uninstall cupy-cuda13x cupy-cuda12x, then pip install 'cupy-cuda13x[ctk]'",
         ),
         (13000, ["cupy-cuda13x"], "cupy-cuda13x is installed and fits the driver, but it smokes."),
-        (11080, [], "the driver is too old. Install 525 or newer, then pip install cupy-cuda12x"),
+        (11080, [], "the driver is too old. Install 525 or newer, then pip install 'cupy-cuda12x[ctk]'"),
         (None, [], "no NVIDIA driver"),
     ],
 )
