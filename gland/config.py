@@ -81,6 +81,9 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--seed", type=int, default=0, help="seed of everything that is random")
     run.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute")
+    run.add_argument(
+        "--tf32", action="store_true", help="on a GPU: convolutions on tensor cores, factors rounded to 11 bits"
+    )
     run.add_argument("--log-every", type=int, metavar="N", default=25, help="steps between rows of log.csv")
     run.add_argument("--validate-every", type=int, metavar="N", default=250, help="steps between validations")
     run.add_argument("--save-every", type=float, metavar="S", default=60, help="seconds between checkpoints")

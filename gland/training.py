@@ -46,6 +46,8 @@ class Training:
     def __init__(self, config: dict[str, Any], folder: Path, train: list[data.Sample], val: list[data.Sample]):
         self.config, self.folder, self.train, self.val = config, folder, train, val
         self.device = backend.select(config["device"])
+        if self.device.is_device:
+            ops.use_tf32(config.get("tf32", False))
         self.network = build(config)
         self.network.flatten(device=self.device.is_device)
         self.phases = _phases(config)

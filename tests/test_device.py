@@ -366,6 +366,48 @@ def test_every_order_of_threads_gives_the_same_bits(order):
         assert np.array_equal(run(), forward)
 
 
+# Tensor cores
+
+
+def to_tf32(x):
+    """Rounded to 10 bits after the point, ties away from zero."""
+    bits = x.view(np.uint32) + np.uint32(0x1000) & np.uint32(0xFFFFE000)
+    return bits.view(np.float32)
+
+
+@pytest.fixture
+def tf32():
+    ops.use_tf32(True)
+    yield
+    ops.use_tf32(False)
+
+
+@everywhere
+@pytest.mark.parametrize("o", (12, 20, 36))  # the three widths of tiles
+def test_tf32_multiplies_rounded_factors_and_is_as_accurate_as_stated(there, o, tf32):
+    rng, geo = RNG(0), ops.Geometry(1, 1)
+    x, dy = (
+        np.ascontiguousarray(rng.standard_normal((1, 6, 12, c), np.float32)).transpose(0, 3, 1, 2) for c in (20, o)
+    )
+    w = rng.standard_normal((o, 20, 3, 3)).astype(np.float32)
+    for operation, *arrays in (
+        (lambda x, w: ops.conv(x, w, None, geo), x, w),
+        (lambda dy, w: ops.conv_x(dy, w, geo, (6, 12)), dy, w),
+        (lambda x, dy: ops.conv_w(x, dy, geo, (3, 3)), x, dy),
+    ):
+        result = backend.to_host(operation(*map(there, arrays)))
+        assert_close(result, operation(*map(to_tf32, arrays)))
+        error = np.abs(result - operation(*arrays)).max() / np.abs(result).max()
+        assert 1e-6 < error < 5e-4
+
+
+@everywhere
+def test_tf32_leaves_float64_and_odd_channels_alone(there, tf32):
+    for c, dtype in ((20, np.float64), (3, np.float32)):
+        x, w = RNG(0).standard_normal((1, c, 6, 6)).astype(dtype), RNG(1).standard_normal((4, c, 3, 3)).astype(dtype)
+        assert_close(*both(lambda x, w: ops.conv(x, w, None, ops.Geometry()), there, x, w))
+
+
 # The checks above, checked
 
 

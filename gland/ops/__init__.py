@@ -230,6 +230,15 @@ def tally(totals: Array, losses: Any, mask: Array | None, label: Array) -> None:
     _room(totals).tally(totals, losses, mask, label)
 
 
+def use_tf32(on: bool) -> None:
+    """Whether convolutions on the device multiply float32 on tensor cores: factors rounded to 10 bits after the point, a
+    relative error of up to 5e-4 each, sums in float32. Layers whose channels are no multiples of 4 stay in float32.
+    """
+    from gland.ops import device_conv
+
+    device_conv.use_tf32(on)
+
+
 def fused(function: Callable) -> Callable:
     """A function of whole equations that, for device arrays, its namesake in gland/ops/device_fused.py replaces."""
 

@@ -7,13 +7,19 @@ pass adds them, in order, so the bits are the same on every run. The cut depends
 import math
 
 from gland.ops.device_memory import empty, hwio, nhwc
-from gland.ops.launch import kernel
+from gland.ops.launch import address, kernel
 from gland.ops.layout import nchw, oihw
 
-TILE, DEPTH = 64, 16  # BM and BK of kernels/tile.cuh
+DEPTH, THREADS = 16, 128  # BK and THREADS of kernels/tile.cuh
 BLOCKS = 512  # worth having in flight: a few on each of a large device's 100 to 150 multiprocessors
 MOST_SPLITS = 128
-_THREADS = {64: 256, 32: 128, 16: 128}
+_tf32 = False
+
+
+def use_tf32(on):
+    """See ops.use_tf32."""
+    global _tf32
+    _tf32 = on
 
 
 def conv(x, w, b, geo):
@@ -31,12 +37,12 @@ def _convolve(x, w, b, geo, relu):
     sizes = n, h, wd, c, oh, ow, o, kh, kw, *geo
     y = empty((n, oh, ow, o), x)
     grid, width, splits = _cut(n * oh * ow, o // geo.groups, kh * kw * c // geo.groups, geo.groups)
-    run = kernel("conv", "conv", x.dtype, width)
+    run = _kernel("conv", width, geo, x)
     if splits == 1:
-        run(grid, _THREADS[width], x, w, b, y, *sizes, 1, relu)
+        run(grid, THREADS, x, w, b, y, *sizes, 1, relu)
     else:
         parts = empty((splits, *y.shape), x)
-        run(grid, _THREADS[width], x, w, None, parts, *sizes, splits, False)
+        run(grid, THREADS, x, w, None, parts, *sizes, splits, False)
         add_splits(parts, y, b, relu=relu)
     return nchw(y)
 
@@ -52,7 +58,7 @@ def conv_x(dy, w, geo, size):
     parts = dx if splits == 1 else empty((splits, *dx.shape), dy)
     sizes = n, *size, c, oh, ow, o, kh, kw, *geo
     every = s // math.gcd(s, geo.dilation)
-    kernel("conv_x", "conv_x", dy.dtype, width)(grid, _THREADS[width], dy, w, parts, *sizes, splits, every)
+    _kernel("conv_x", width, geo, dy)(grid, THREADS, dy, w, parts, *sizes, splits, every)
     if splits > 1:
         add_splits(parts, dx)
     return nchw(dx)
@@ -65,7 +71,7 @@ def conv_w(x, dy, geo, kernel_size):
     grid, width, splits = _cut(kh * kw * c // geo.groups, o // geo.groups, n * oh * ow, geo.groups)
     parts = dw if splits == 1 else empty((splits, *dw.shape), x)
     sizes = n, h, wd, c, oh, ow, o, kh, kw, *geo
-    kernel("conv_w", "conv_w", x.dtype, width)(grid, _THREADS[width], x, dy, parts, *sizes, splits)
+    _kernel("conv_w", width, geo, x, dy)(grid, THREADS, x, dy, parts, *sizes, splits)
     if splits > 1:
         add_splits(parts, dw)
     return oihw(dw)
@@ -80,7 +86,13 @@ def add_splits(parts, y, b=None, scale=1.0, relu=False):
 def _cut(m: int, n: int, k: int, others: int) -> tuple[tuple[int, int, int], int, int]:
     """Grid, width of a tile and number of splits for `others` products of (m, k) with (k, n)."""
     width = 64 if n > 32 else 32 if n > 16 else 16
-    tiles = -(-m // TILE), -(-n // width)
+    tiles = -(-m // (64 if width == 64 else 128)), -(-n // width)
     wanted = BLOCKS // max(1, tiles[0] * tiles[1] * others)
     splits = max(1, min(wanted, k // (4 * DEPTH), MOST_SPLITS))
     return (*tiles, others * splits), width, splits
+
+
+def _kernel(name, width, geo, *images):
+    """The kernel that loads four channels at once from images (N,H,W,C), if their groups and addresses let it."""
+    fours = all(x.shape[3] // geo.groups % 4 == 0 and address(x) % 16 == 0 for x in images)
+    return kernel(name, name, images[0].dtype, width, 4 if fours else 1, fours and _tf32 and images[0].dtype == "f4")

@@ -171,7 +171,7 @@ def _pointer(kernel: Kernel, p: Parameter, a: Array) -> Any:
             f"an array of {a.size:,} elements ({where}) is beyond the {MAX_ELEMENTS:,} that the kernels can index; "
             "reduce --batch, --crop or --width"
         )
-    if p.lanes > 1 and (a.size % p.lanes or _address(a) % (p.lanes * p.dtype.itemsize)):
+    if p.lanes > 1 and (a.size % p.lanes or address(a) % (p.lanes * p.dtype.itemsize)):
         raise ValueError(f"{where} is not made of whole, aligned groups of {p.lanes}")
     return a
 
@@ -194,7 +194,7 @@ def _scalar(kernel: Kernel, p: Parameter, a: Any) -> np.generic:
 def _check_overlap(kernel: Kernel, args: tuple) -> None:
     """What is written behind a __restrict__ pointer must not be reached by another one."""
     spans = [
-        (p, _address(a), _address(a) + a.nbytes) for p, a in zip(kernel.parameters, args) if p.pointer and a is not None
+        (p, address(a), address(a) + a.nbytes) for p, a in zip(kernel.parameters, args) if p.pointer and a is not None
     ]
     for i, (p, start, stop) in enumerate(spans):
         for q, begin, end in spans[i + 1 :]:
@@ -202,7 +202,8 @@ def _check_overlap(kernel: Kernel, args: tuple) -> None:
                 raise ValueError(f"{kernel.expression}: {p.name} and {q.name} overlap in memory")
 
 
-def _address(a: Array) -> int:
+def address(a: Array) -> int:
+    """Where an array's memory starts."""
     return a.data.ptr if hasattr(a.data, "ptr") else a.__array_interface__["data"][0]
 
 
