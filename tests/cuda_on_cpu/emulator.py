@@ -45,6 +45,7 @@ class _Launch(ctypes.Structure):
         ("shared", ctypes.c_size_t),
         ("order", ctypes.c_int),
         ("seed", ctypes.c_uint),
+        ("only", ctypes.c_uint),
     )
 
 
@@ -88,7 +89,7 @@ def run_on(library: ctypes.CDLL, kernel: Kernel, grid: tuple, block: tuple, valu
     """Run a kernel from this build of its file."""
     cells = [_cell(v) for v in values]
     pointers = (ctypes.c_void_p * max(len(cells), 1))(*[ctypes.addressof(c) for c in cells])
-    how = _Launch(grid, block, shared, _state["order"], _state["seed"])
+    how = _Launch(grid, block, shared, _state["order"], _state["seed"], 0)
     wrong = library.cuda_run(kernel.source.instances.index(kernel.expression), ctypes.byref(how), pointers)
     if wrong is not None:
         raise KernelError(f"{kernel.expression} on a grid of {grid}, blocks of {block}: {wrong.decode()}")

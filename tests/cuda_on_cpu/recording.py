@@ -7,19 +7,24 @@ Modes: "values" (another compiler level and thread order must give the same bits
 sanitizers, poisoned zones around every array), "races" (reads and writes between barriers, inside and between blocks).
 """
 
+import math
+import mmap
 import struct
 import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from cuda_on_cpu import emulator
 from cuda_on_cpu.build import build
 from cuda_on_cpu.emulator import ORDERS, EmulatedArray, listening
-from gland.ops.launch import Kernel, Source
+from gland.ops.launch import Kernel, Parameter, Source, register
 
+MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
+SOME = 33  # blocks of a launch on huge arrays
 SECONDS = 60  # a replay that takes longer has an endless loop
 
 
@@ -32,26 +37,48 @@ class Launch(NamedTuple):
     shared: int
     values: list
     results: list[np.ndarray | None]
+    only: int = 0  # how many blocks are replayed, evenly spaced; 0 for all
 
     def pack(self, order: str) -> bytes:
         """What replay.cpp reads."""
         parts = [_text(self.kernel.expression), struct.pack("<6I", *self.grid, *self.block)]
-        parts.append(struct.pack("<IiII", self.shared, ORDERS.index(order), 1, len(self.values)))
+        parts.append(struct.pack("<IiIII", self.shared, ORDERS.index(order), 1, self.only, len(self.values)))
         for p, value, result in zip(self.kernel.parameters, self.values, self.results, strict=True):
-            is_array = isinstance(value, np.ndarray)
-            kind = 1 if is_array else 2 if p.pointer else 0
-            parts += [_text(p.name), struct.pack("<IIQ", kind, result is not None, value.nbytes if kind < 2 else 0)]
+            kind = _kind(p, value)
+            parts += [_text(p.name), struct.pack("<IIQ", kind, result is not None, value.nbytes)]
             parts += [value.tobytes()] if kind < 2 else []
             parts += [result.tobytes()] if result is not None else []
         return b"".join(parts)
+
+
+def _kind(p: Parameter, value: Any) -> int:
+    if isinstance(value, HugeArray):
+        return 3
+    return 1 if isinstance(value, np.ndarray) else 2 if p.pointer else 0
 
 
 def _text(s: str) -> bytes:
     return struct.pack("<I", len(s)) + s.encode()
 
 
+class HugeArray(EmulatedArray):
+    """Zeros, however many: memory that is reserved but not taken. Its launches are recorded and not run."""
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function is np.empty_like:
+            return huge(kwargs["shape"], kwargs["dtype"])
+        return super().__array_function__(function, types, args, kwargs)
+
+
+def huge(shape: tuple[int, ...], dtype: Any) -> HugeArray:
+    """A huge array of this shape."""
+    n = max(1, math.prod(shape))
+    memory = mmap.mmap(-1, n * np.dtype(dtype).itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
+    return np.ndarray(shape, dtype, memory).view(HugeArray)
+
+
 class Recording:
-    """A context that keeps every launch on emulated arrays, at most `most` for one kernel and one shape of its launch."""
+    """A context that keeps every launch on emulated arrays."""
 
     def __init__(self) -> None:
         self.launches: list[Launch] = []
@@ -67,6 +94,9 @@ class Recording:
     def _keep(
         self, kernel: Kernel, grid: tuple, block: tuple, values: list, shared: int, run: Callable[[], None]
     ) -> None:
+        if any(isinstance(v, HugeArray) for v in values):
+            self.launches.append(Launch(kernel, grid, block, shared, values, [None] * len(values), only=SOME))
+            return
         before = [v.get() if isinstance(v, EmulatedArray) else v for v in values]
         run()
         after = [
@@ -98,3 +128,6 @@ class Recording:
         if done.returncode == 0:
             return None
         return done.stderr or f"FAULT crash: exit status {done.returncode}"
+
+
+register(HugeArray, emulator.run)

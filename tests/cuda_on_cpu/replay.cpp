@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #ifdef CUDA_ASAN  // the kernels are built with -fsanitize=address; the runtime is not, since it poisons shared memory
 extern "C" void __asan_poison_memory_region(const volatile void*, size_t);
 extern "C" const char* __asan_default_options() { return "detect_leaks=0:detect_stack_use_after_return=0:exitcode=1"; }
@@ -18,6 +19,7 @@ extern "C" const char* __ubsan_default_options() { return "print_stacktrace=0"; 
 
 namespace {
 const size_t ZONE = 1 << 16;  // bytes on either side
+const size_t FAR = size_t(1) << 34;  // bytes on either side of an array of zeros: farther than an int can index
 const uint32_t MOST = 64;     // arguments
 FILE* in;
 
@@ -34,19 +36,32 @@ void text(char* to, size_t room) {
 
 struct Argument {
   char name[64];
-  uint32_t kind, written;         // kind 0 a number, 1 an array, 2 a null pointer
+  uint32_t kind, written;         // kind 0 a number, 1 an array, 2 a null pointer, 3 an array of zeros, however large
   uint64_t bytes;
   unsigned char value[16];
-  char *memory, *data, *expected;
+  char *memory, *data, *expected, *mapped;
+  size_t mapped_bytes;
 };
+
+void zeros(Argument& a) {  // only the pages that are touched become memory
+  const size_t page = 4096, room = (a.bytes + page - 1) / page * page;
+  char* all = static_cast<char*>(mmap(nullptr, room + 2 * FAR, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  if (all == MAP_FAILED) { perror("mmap"); exit(3); }
+  a.data = all + FAR + (room - a.bytes) / 256 * 256;  // the end against the forbidden zone
+  mprotect(all + FAR, room, PROT_READ | PROT_WRITE);
+  a.mapped = all;
+  a.mapped_bytes = room + 2 * FAR;
+  memcpy(a.value, &a.data, sizeof a.data);
+}
 
 void read(Argument& a) {
   text(a.name, sizeof a.name);
   a.kind = number<uint32_t>(); a.written = number<uint32_t>(); a.bytes = number<uint64_t>();
-  a.memory = a.data = a.expected = nullptr;
+  a.memory = a.data = a.expected = a.mapped = nullptr;
   memset(a.value, 0, sizeof a.value);
   if (a.kind == 0) return get(a.value, a.bytes);
   if (a.kind == 2) return;
+  if (a.kind == 3) return zeros(a);
   if (posix_memalign(reinterpret_cast<void**>(&a.memory), 256, a.bytes + 2 * ZONE)) abort();
   memset(a.memory, 0xFF, a.bytes + 2 * ZONE);
   a.data = a.memory + ZONE;
@@ -64,6 +79,7 @@ bool replay() {
   get(launch.grid, sizeof launch.grid);
   get(launch.block, sizeof launch.block);
   launch.shared = number<uint32_t>(); launch.order = number<int32_t>(); launch.seed = number<uint32_t>();
+  launch.only = number<uint32_t>();
   uint32_t n = number<uint32_t>();
   static Argument arguments[MOST];  // static: the kernel's caller reads them under the race detector
   static void* values[MOST];
@@ -86,6 +102,7 @@ bool replay() {
       snprintf(message, sizeof message, "values: %s differs from the recorded result at byte %llu", a.name, static_cast<unsigned long long>(byte));
       wrong = message;
     }
+    if (a.mapped) munmap(a.mapped, a.mapped_bytes);
     free(a.memory);
     free(a.expected);
   }

@@ -244,10 +244,12 @@ const char* run(const Entry& which, const Launch& launch, void** args) {
   if (posix_memalign(&dynamic, 16, launch.shared ? launch.shared : 1)) abort();
   for (int i = 0; i < variable_count; ++i) shadow_shared(variables[i].name, variables[i].start, variables[i].bytes);
   shadow_shared("dynamic shared memory", dynamic, launch.shared);
-  unsigned blocks = gridDim.x * gridDim.y * gridDim.z;
-  unsigned start = launch.order == 2 ? random_below(blocks) : 0;
-  for (unsigned i = 0; i < blocks && !message[0]; ++i)
-    run_block(launch.order == 1 ? blocks - 1 - i : unsigned((i + 1ull * start) % blocks), launch);
+  unsigned long long blocks = 1ull * gridDim.x * gridDim.y * gridDim.z, some = launch.only && launch.only < blocks ? launch.only : blocks;
+  unsigned long long start = launch.order == 2 ? random_below(unsigned(some)) : 0;
+  for (unsigned long long i = 0; i < some && !message[0]; ++i) {
+    unsigned long long n = launch.order == 1 ? some - 1 - i : (i + start) % some;
+    run_block(some == blocks ? unsigned(n) : unsigned(n * (blocks - 1) / (some - 1)), launch);
+  }
   shadow_end();
   free(dynamic);
   if (message[0]) drop_fibers();

@@ -3,7 +3,13 @@
 #include <stddef.h>
 
 namespace cuda {
-struct Launch { unsigned grid[3], block[3]; size_t shared; int order; unsigned seed; };  // order 0 forward, 1 reverse, 2 random
+struct Launch {
+  unsigned grid[3], block[3];
+  size_t shared;
+  int order;       // 0 forward, 1 reverse, 2 random
+  unsigned seed;
+  unsigned only;   // how many blocks are run, evenly spaced from the first to the last; 0 for all
+};
 struct Entry { const char* name; const char* (*signature)(); void (*call)(void** args); };
 extern "C" __attribute__((visibility("hidden"))) const Entry cuda_entries[];
 extern "C" __attribute__((visibility("hidden"))) const int cuda_entry_count;
