@@ -80,6 +80,9 @@ def parser() -> Parser:
     run.add_argument("--resume", metavar="RUN", help="go on with a stopped run; takes all other options from it")
     run.add_argument("--seed", type=int, metavar="N", default=0, help="seed of everything that is random")
     run.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute")
+    run.add_argument(
+        "--tf32", action="store_true", help="on a GPU: convolutions on tensor cores, factors rounded to 11 bits"
+    )
     run.add_argument("--log-every", type=int, metavar="N", default=25, help="steps between rows of log.csv")
     run.add_argument("--validate-every", type=int, metavar="N", default=250, help="steps between validations")
     run.add_argument("--save-every", type=float, metavar="S", default=60.0, help="seconds between checkpoints")

@@ -145,4 +145,4 @@ def test_highlighting_marks_keywords_strings_and_comments():
 
 def test_source_is_numbered_as_in_its_file():
     first = int(re.search(r'class="l">\s*(\d+)<', highlight.highlighted(loss.class_loss)).group(1))
-    assert first == loss.class_loss.__code__.co_firstlineno
+    assert first == loss.class_loss.__wrapped__.__code__.co_firstlineno

@@ -152,4 +152,6 @@ def where(function: Callable) -> str:
     function = unwrap(getattr(function, "__func__", function))
     path = Path(getsourcefile(function) or "?").resolve()
     shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name
-    return f"{shown}:{getsourcelines(function)[1]}"
+    lines, first = getsourcelines(function)
+    decorators = next(i for i, line in enumerate(lines) if line.lstrip().startswith(("def ", "class ")))
+    return f"{shown}:{first + decorators}"

@@ -65,6 +65,7 @@ class UNet(Network):
     """x (N, 3, H, W), H and W multiples of 16 -> logits (N, 2, H, W), channel 0 gland.   width: channels of level 1."""
 
     kind = "seg"
+    random = True  # dropout
     multiple = 2 ** (LEVELS - 1)
 
     def __init__(self, width: int = 16, seed: int = 0, dtype: Any = np.float32) -> None:
