@@ -188,6 +188,17 @@ def test_a_failed_check_is_printed_with_its_error():
     assert "FAILED Eq. 0: two and three: 3.3e-01 > 1e-13" in out.getvalue()
 
 
+def test_a_reader_who_leaves_early_gets_no_traceback():
+    command = [sys.executable, "-m", "gland.audit", "--break", "list"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as started:
+        started.stdout.close()
+        assert started.stderr.read() == ""
+    assert started.returncode == 1
+
+
 def test_a_failed_audit_exits_1(monkeypatch, capsys):
     section = Section("Eq. 0", "made up")
     section.compare("formula", "two and three", 2.0, 3.0)

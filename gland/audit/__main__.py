@@ -25,7 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.mistake and (options.html or options.all):
         parser.error("--break goes without --html and --all")
     try:
-        return _run(options)
+        status = _run(options)
+        sys.stdout.flush()
+        return status
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
