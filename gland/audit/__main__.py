@@ -1,6 +1,7 @@
 """python -m gland.audit"""
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -24,10 +25,15 @@ def main(arguments: list[str] | None = None) -> int:
     if options.mistake and (options.html or options.all):
         parser.error("--break goes without --html and --all")
     try:
-        return _run(options)
+        status = _run(options)
+        sys.stdout.flush()
+        return status
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read along, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _run(options: argparse.Namespace) -> int:
