@@ -36,7 +36,7 @@ def priors() -> str:
     ]
     figure, axes = plt.subplots(2, len(columns), figsize=(1.25 * len(columns), 3.1), layout="constrained")
     for n, row in enumerate(axes):
-        rgb = ((x[n].transpose(1, 2, 0) * 63.75 + 127.5) / 255).clip(0, 1)
+        rgb = (x[n].transpose(1, 2, 0) / 5 + 0.6).clip(0, 1)  # colours as standardised, so without the stain
         for axis, name, picture in zip(row, columns, [rgb, mask[n], *(m[n] for m in run.f_k), run.f[n], p_gland[n]]):
             axis.imshow(picture, vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
             axis.set(xticks=[], yticks=[])
