@@ -119,10 +119,10 @@ def complete(options: argparse.Namespace) -> dict[str, Any]:
     """The configuration of a run: the options, completed by the recipe. Raises InputError for values out of range."""
     config = {k: v for k, v in vars(options).items() if k not in ("resume", "out")}
     recipe = RECIPES[config["recipe"]]
-    widths = {"width": WIDTHS[config["network"]]}
-    if config["recipe"] == "default" and config["data"] is None and config["network"] in KINDS:
-        recipe, widths = recipe | PHANTOM, {}
-    config = widths | recipe | config
+    recipe = {"width": WIDTHS[config["network"]]} | recipe
+    if config["recipe"] == "default" and config["data"] is None:
+        recipe |= PHANTOM if config["network"] in KINDS else {"iterations": PHANTOM["iterations"]}
+    config = recipe | config
     if config["network"] not in ("joint",):
         config["pretrain"] = 0
     _check(config)
