@@ -11,7 +11,6 @@ from tqdm import tqdm
 from gland import checkpoint, data, figures, postprocess
 from gland.errors import InputError
 from gland.files import write_atomic, write_text
-from gland.metrics import compare_objects, object_dice, object_f1
 from gland.report import aligned, write_csv
 from gland.scores import COLUMNS, MORE_COLUMNS, PAPER, Row, figure, predict, score
 
@@ -68,7 +67,9 @@ def evaluate_run(
     network = checkpoint.load_network(run, weights, device)
     samples = data.read(data_folder or config["data"], progress=True)
     chosen = _choose(samples, config["split"], which)
-    settings = _settings(network, data.choose(samples, config["split"]["val"]), tta) if post else postprocess.OFF
+    settings = postprocess.OFF
+    if post:
+        settings = _settings(network, config, data.read(config["data"]) if data_folder else samples, tta)
     folder = run / "evaluation" / which
     rows, shown = [], []
     for sample in tqdm(chosen, desc="evaluate", unit="image", dynamic_ncols=True):
@@ -150,17 +151,14 @@ def _choose(samples, split, which):
     return chosen
 
 
-def _settings(network, val, tta):
-    predictions = [predict(network, s, tta) for s in tqdm(val, desc="validation", unit="image", leave=False)]
-    if not predictions or predictions[0].p_gland is None:
+def _settings(network, config, samples, tta):
+    """Post-processing that is best for the validation images of the run's own data."""
+    val = data.choose(samples, config["split"]["val"])
+    with tqdm(val, desc="validation", unit="image", leave=False) as bar:
+        maps = [predict(network, s, tta).p_gland for s in bar]
+    if maps[0] is None:
         return postprocess.OFF
-
-    def merit(segmented, truth):
-        objects = compare_objects(segmented, truth)
-        return (object_f1(objects) + object_dice(objects)) / 2
-
-    settings, _ = postprocess.choose([p.p_gland[0] for p in predictions], [s.instances for s in val], merit)
-    return settings
+    return postprocess.choose([p[0] for p in maps], [s.instances for s in val])[0]
 
 
 def _examples(shown):

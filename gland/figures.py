@@ -42,8 +42,8 @@ def training_curves(rows: Sequence[dict[str, Any]]) -> Figure:
                 axes.plot(*np.array(points, float).T, style, color=colour, label=label, markersize=4, linewidth=1.4)
         change = [row["step"] for row in rows if row["phase"] == "pretrain"]
         if change:
-            axes.axvline(change[-1], color="0.6", linestyle=":", linewidth=1)
-        axes.set(title=title, xlabel="step")
+            axes.axvline(change[-1], color="0.6", linestyle=":", linewidth=1, label="end of pre-training")
+        axes.set(title=title, xlabel="step", xlim=(0, None))
         if title != "loss":
             axes.set_ylim(0, 1.02)
         axes.grid(alpha=0.25)

@@ -190,10 +190,12 @@ class Training:
         self.saved = time.monotonic()
 
     def restore(self) -> None:
-        """Take up the state of RUN/last.npz."""
+        """Take up the state of RUN/last.npz. Raises InputError."""
         path = self.folder / "last.npz"
         parameters, state, arrays = checkpoint.load(path)
         self.network.load(parameters, str(path))
+        if "velocity" not in arrays:
+            raise InputError(f"{path} holds weights but not where the training stood; it cannot be resumed from")
         self.solver.velocity[...] = self.device.to_device(arrays["velocity"])
         self.phase, self.step, self.best, self.seconds = (state[k] for k in ("phase", "step", "best", "seconds"))
         self.totals[...] = self.device.to_device(np.array([*(state["sums"][k] for k in SUMS), state["counted"], 0.0]))

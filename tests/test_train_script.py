@@ -235,6 +235,6 @@ def test_help_groups_its_options_and_gives_their_defaults(tmp_path):
     groups = [line[:-1] for line in result.stdout.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert groups == ["options", "data", "network", "loss", "training", "run"]
     text = " ".join(result.stdout.split())
-    for shown in ("(default: 3000; synthetic set: 450; paper: 20000)", "(default: 0.5)", "seconds between checkpoints"):
+    for shown in ("(default: 3000; synthetic set: 900; paper: 20000)", "(default: 0.5)", "seconds between checkpoints"):
         assert shown in text
     assert "None" not in text and "default: True" not in text and "SUPPRESS" not in text

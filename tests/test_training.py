@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gland import checkpoint, config, data
+from gland.errors import InputError
 from gland.training import Diverged, Interrupted, Training, first_nonfinite
 
 
@@ -155,6 +156,13 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     assert state["step"] == 1 and all(np.isfinite(v).all() for v in parameters.values())
 
 
+def test_weights_alone_are_not_resumed_from(tmp_path):
+    training(tmp_path).run()
+    (tmp_path / "best.npz").replace(tmp_path / "last.npz")
+    with pytest.raises(InputError, match=r"last\.npz holds weights but not where the training stood"):
+        training(tmp_path).restore()
+
+
 def test_a_second_ctrl_c_stops_at_once_and_keeps_the_last_checkpoint(tmp_path):
     run = training(tmp_path, "--save-every", "0")
     step = run._step
@@ -171,6 +179,7 @@ def test_a_second_ctrl_c_stops_at_once_and_keeps_the_last_checkpoint(tmp_path):
     assert checkpoint.load(tmp_path / "last.npz")[1]["step"] == 3  # the end of pre-training
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_an_overflow_is_traced_to_the_layer_that_makes_it(tmp_path):
     run = training(tmp_path)
     run.network.layers["classifier.stage2.conv1"].w[...] = 1e30
