@@ -46,6 +46,18 @@ def convolutions(normal):
         ops.conv_w(x, y, geo, (k, k))
 
 
+def convolutions_by_fours(normal):
+    # channels that are multiples of 4, so that four are loaded at once; on tensor cores as well
+    for tensor_cores in (False, True):
+        ops.use_tf32(tensor_cores)
+        for channels in (40, 20, 12):
+            x, w, geo = normal(1, channels, 3, 3), normal(channels, channels, 1, 1), Geometry()
+            ops.conv(x, w, None, geo)
+            ops.conv_x(x, w, geo, (3, 3))
+            ops.conv_w(x, x, geo, (1, 1))
+    ops.use_tf32(False)
+
+
 def pools(normal):
     for kernel, stride, pad, ceil in (((2, 2), 2, 0, False), ((3, 3), 2, 1, True), ((17, 16), 3, 2, False)):
         x = normal(2, 5, 19, 18)
@@ -124,4 +136,4 @@ def priors(normal):
         device_fused.gradient_activation_grad(dc, g, z)
 
 
-WORK = [convolutions, pools, upsampling, pointwise, vectors, updates, losses, priors]
+WORK = [convolutions, convolutions_by_fours, pools, upsampling, pointwise, vectors, updates, losses, priors]
