@@ -37,6 +37,7 @@ def convolutions(normal):
         (1, 8, 10, 3, Geometry(1, 2, 2, 2)),
         (2, 80, 2, 1, Geometry()),  # and a weight gradient in splits
         (1, 2, 80, 1, Geometry(2)),
+        (1, 20, 5, 1, Geometry()),
         (1, 34, 3, 4, Geometry(2, 1)),
     ):
         x, w, b = normal(n, c, 11, 9), normal(o, c // geo.groups, k, k), normal(o)
