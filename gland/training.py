@@ -6,6 +6,7 @@ holds all that changes. So an interrupted run that is resumed ends with the bits
 
 import csv
 import io
+import os
 import signal
 import time
 import warnings
@@ -92,7 +93,10 @@ class Training:
     def _run_phase(self, name: str, steps: int, stop: list[int]) -> None:
         c = self.config
         seed = c["seed"] + self.phase * 1_000_003  # another stream of batches for each phase
-        batches = data.Batches(self.train, c["batch"], c["crop"], seed, c["augment"], start_step=self.step)
+        # the processor has nothing else to do while a device trains
+        threads = max(1, min(8, (os.cpu_count() or 1) - 1)) if self.device.is_device else 1
+        options = {"start_step": self.step, "threads": threads}
+        batches = data.Batches(self.train, c["batch"], c["crop"], seed, c["augment"], **options)
         bar = tqdm(total=steps, initial=self.step, desc=f"{name:8s}", unit="step", mininterval=0.5, dynamic_ncols=True)
         with batches, bar:
             while self.step < steps:

@@ -30,7 +30,7 @@ MISTAKES = {
         "conv", "    __syncthreads();\n    if (k + BK", "    if (k + BK", "races", f"{RACE}|uninitialised"
     ),
     "missing barrier after the products of a tile": Mistake(
-        "conv_w", "right[j];\n    }\n    __syncthreads();", "right[j];\n    }", "races", RACE
+        "conv_w", "(as, bs, sum);\n    __syncthreads();", "(as, bs, sum);", "races", RACE
     ),
     "missing barrier in a sum over a block": Mistake(
         "sgd", "= v;\n  __syncthreads();", "= v;", "races", f"{RACE}|uninitialised"
