@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gland import backend, checkpoint, data, figures, postprocess
+from gland import checkpoint, data, figures, postprocess
 from gland.errors import InputError
 from gland.files import write_atomic, write_text
 from gland.metrics import compare_objects, object_dice, object_f1
@@ -47,7 +47,6 @@ class Evaluation(NamedTuple):
         return f"{self.network} network, {self.setting}\n\n{table}\n"
 
 
-@backend.memory_explained("the images, or choose --device cpu")
 def evaluate_run(
     run: str | Path,
     which: str = "test",
@@ -98,7 +97,6 @@ def evaluate_run(
     return evaluation
 
 
-@backend.memory_explained("the images, or choose --device cpu")
 def segment_files(run: str | Path, files: list[str], tta: bool = False, device: str = "auto") -> str:
     """Classify and segment any images; NAME_mask.png (instance numbers) and NAME_overlay.png go to RUN/images.
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gland import backend, checkpoint, data, figures
+from gland import checkpoint, data, figures
 from gland.errors import InputError
 from gland.evaluation import evaluate_run
 from gland.training import Training, choose_split
@@ -32,7 +32,6 @@ def new_folder(config: dict[str, Any], out: str | None) -> Path:
 
 def prepare(config: dict[str, Any], folder: Path) -> Training:
     """Read the data, fix the split, write RUN/config.json. Raises InputError before anything is written."""
-    backend.select(config["device"])  # before any work is done for a device that is not there
     source = config["data"]
     if source is None:
         source = str(data.phantom.write(PHANTOM))

@@ -114,7 +114,9 @@ class Training:
             return
         losses = self._compute(phase, batch.images, batch.mask, batch.malignant)
         if not np.isfinite(float(losses.total)):
-            raise Diverged(self._divergence(phase, self.step, float(losses.total), batch.images))
+            raise Diverged(
+                self._divergence(f"the loss is {float(losses.total)} at step {self.step} of {phase}", batch.images)
+            )
         self.solver.step(rate)
         ops.tally(self.totals, losses, batch.mask, batch.malignant)
 
@@ -134,8 +136,8 @@ class Training:
         *sums, counted, bad = backend.to_host(self.totals).tolist()
         if bad:
             step = self.step - int(counted) + int(bad) - 1
-            x = self.device_step.inputs[0]
-            raise Diverged(self._divergence(self.phases[self.phase][0], step, sums[0], x))
+            what = f"the loss is {sums[0]} at step {step} of {self.phases[self.phase][0]}"
+            raise Diverged(self._divergence(what, self.device_step.inputs[0]))
         return dict(zip(SUMS, sums, strict=True)), int(counted)
 
     def _log(self, phase: str, rate: float, validating: bool) -> dict[str, str]:
@@ -193,11 +195,11 @@ class Training:
         c = self.config
         return SGD(self.network, c["momentum"], c["decay"], c["clip"] or None)
 
-    def _divergence(self, phase: str, step: int, value: float, x: Any) -> str:
+    def _divergence(self, what: str, x: Any) -> str:
         where = first_nonfinite(self.network, x)
         kept = self.folder / "last.npz"
         good = f"the last good checkpoint is {kept}" if kept.exists() else "no checkpoint had been saved yet"
-        return f"the loss is {value} at step {step} of {phase}: {where}; {good}. Try a smaller --rate or --clip."
+        return f"{what}: {where}; {good}. Try a smaller --rate or --clip."
 
 
 def first_nonfinite(network: Any, x: Any) -> str:
