@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gland import backend, checkpoint, data, figures, postprocess
+from gland import checkpoint, data, figures, postprocess
 from gland.errors import InputError
 from gland.files import write_atomic, write_text
 from gland.report import aligned, write_csv
@@ -48,7 +48,6 @@ class Evaluation(NamedTuple):
         return f"{self.network} network, {self.setting}\n\n{table}"
 
 
-@backend.memory_explained("the images, or choose --device cpu")
 def evaluate_run(
     run: str | Path,
     which: str = "test",
@@ -104,7 +103,6 @@ def evaluate_run(
     return evaluation
 
 
-@backend.memory_explained("the images, or choose --device cpu")
 def segment_files(
     run: str | Path, files: list[str], weights: str = "best", tta: bool = False, device: str = "auto"
 ) -> str:

@@ -14,7 +14,7 @@ from gland import backend, layers, loss, ops, prior, solver
 from gland.audit.layers import SUBJECTS
 from gland.networks import AlexNet, MultiLoss, UNet
 from gland.networks.multiloss import Losses
-from gland.ops import device, device_conv, device_fused, device_memory, device_update, host
+from gland.ops import device, device_conv, device_fused, device_memory, device_update, host, launch
 from gland.solver import SGD, clip_factor
 
 RNG = np.random.default_rng
@@ -461,3 +461,10 @@ def test_float32_computed_where_float64_is_meant_is_caught():
     narrow = ops.softmax(emulated(x.astype(np.float32))).astype(np.float64)
     with pytest.raises(AssertionError):
         assert_close(narrow, ops.softmax(x))
+
+
+def test_memory_that_is_read_before_it_is_written_is_caught(monkeypatch):
+    run = launch.Kernel.over
+    monkeypatch.setattr(launch.Kernel, "over", lambda self, n, *args, **options: run(self, n - 1, *args[:-1], n - 1))
+    with pytest.raises(AssertionError):
+        assert_close(*both(ops.relu, emulated, np.ones((1, 2, 3, 4))))
