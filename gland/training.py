@@ -28,7 +28,7 @@ from gland.validation import validate
 
 COLUMNS = (
     "phase", "step", "loss", "loss_class", "loss_seg", "learning_rate", "class_accuracy", "pixel_accuracy",
-    "val_loss", "val_class_accuracy", "val_pixel_accuracy", "val_dsc", "seconds",
+    "val_loss", "val_class_accuracy", "val_class_score", "val_pixel_accuracy", "val_dsc", "seconds",
 )  # fmt: skip
 SUMS = ("loss", "loss_class", "loss_seg", "class_accuracy", "pixel_accuracy")
 TOTALS = 7  # the sums, how many steps are in them, and the first whose loss was not finite; gland/ops/host_tally.py
