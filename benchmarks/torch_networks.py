@@ -2,7 +2,7 @@
 
     twin = torch_networks.twin(network)          MultiLoss (joint, class, seg), AlexNet or UNet
     twin.loss(x, mask, label).backward()         as network.loss_and_grad; twin.gradients() as network.gradients()
-    twin.predict(x)                              as network.predict, for sizes that the pools divide
+    twin.predict(x)                              as network.predict, for images of any size
 
 Written as one would for speed: rectifiers in place, no graph where none is needed, and the derivative of Eq. (3) by
 torch.autograd.grad, with create_graph where the prior's own gradient is wanted. Dropout is left out, as in ours without
@@ -133,6 +133,7 @@ class MultiLossTwin(Twin):
 
     def predict(self, x: Tensor) -> dict[str, Tensor]:
         """q (N, 2), p_gland (N, H, W), f (N, H, W), those that this network has."""
+        (h, w), x = x.shape[2:], _padded(x, self.network.multiple)
         net, found = self.frozen(), {}
         with torch.set_grad_enabled(net.network.use_prior):
             logits, pooled, features = net.classify(x)
@@ -144,7 +145,8 @@ class MultiLossTwin(Twin):
                 found["q"] = logits.softmax(1)
             if net.network.kind != "class":
                 found["p_gland"] = net.segment(x, logits, pooled, features, f).softmax(1)[:, 0]
-        return found if f is None else found | {"f": f}
+        found |= {} if f is None else {"f": f}
+        return {name: y[:, :h, :w] if y.ndim == 3 else y for name, y in found.items()}
 
 
 class AlexNetTwin(Twin):
@@ -168,8 +170,15 @@ class AlexNetTwin(Twin):
         return F.cross_entropy(self.forward(x), label)
 
     def predict(self, x: Tensor) -> dict[str, Tensor]:
+        """The mean over the windows that ours takes; all windows of an image in one batch."""
+        size = self.network.size
+        starts = [
+            [round(k * (n - size) / max(1, -(-n // size) - 1)) for k in range(-(-n // size))] for n in x.shape[2:]
+        ]
+        windows = torch.stack([x[:, :, i : i + size, j : j + size] for i in starts[0] for j in starts[1]], 1)
         with torch.inference_mode():
-            return {"q": self.frozen().forward(x).softmax(1)}
+            q = self.frozen().forward(windows.flatten(0, 1).contiguous(memory_format=self.format)).softmax(1)
+            return {"q": q.reshape(len(x), -1, 2).mean(1)}
 
 
 class UNetTwin(Twin):
@@ -192,8 +201,15 @@ class UNetTwin(Twin):
         return F.cross_entropy(self.forward(x), (mask == 0).long())  # channel 0 is gland
 
     def predict(self, x: Tensor) -> dict[str, Tensor]:
+        (h, w), x = x.shape[2:], _padded(x, self.network.multiple)
         with torch.inference_mode():
-            return {"p_gland": self.frozen().forward(x).softmax(1)[:, 0]}
+            return {"p_gland": self.frozen().forward(x).softmax(1)[:, 0, :h, :w]}
+
+
+def _padded(x: Tensor, multiple: int) -> Tensor:
+    """x continued by reflection, right and below, to multiples of what the pools divide."""
+    below, right = -x.shape[2] % multiple, -x.shape[3] % multiple
+    return F.pad(x, (0, right, 0, below), mode="reflect") if below or right else x
 
 
 def twin(network: Any, device: str = "cpu", channels_last: bool = False) -> Twin:
