@@ -1,0 +1,143 @@
+"""Winograd's convolution against the direct one in float64: values, adjoints, rounding, switching off, the same bits."""
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gland import ops
+from gland.networks.multiloss import MultiLoss
+from gland.ops import host_winograd, threads
+from gland.ops.layout import hwio, nchw, nhwc, oihw
+
+ROUNDING = 2e-5  # of the largest element; a direct float32 convolution of these sizes stays below 2e-6
+
+
+def arrays(seed, n, c, o, h, w, pad):
+    rng = np.random.default_rng(seed)
+    x, b = rng.standard_normal((n, h, w, c)).astype(np.float32), rng.standard_normal(o).astype(np.float32)
+    dy = rng.standard_normal((n, h + 2 * pad - 2, w + 2 * pad - 2, o)).astype(np.float32)
+    return x, rng.standard_normal((3, 3, c, o)).astype(np.float32), b, dy
+
+
+def worst(got, expected):
+    return np.abs(got - expected).max() / np.abs(expected).max()
+
+
+channels, sides = st.integers(1, 4), st.integers(3, 11)
+shapes = st.tuples(st.integers(0, 99), st.integers(1, 2), channels, channels, sides, sides, st.integers(0, 2))
+
+
+@settings(max_examples=25, deadline=None)
+@given(shapes)
+def test_forward_agrees_with_plain_loops(shape):
+    x, w, b, _ = arrays(*shape)
+    y = nchw(host_winograd.convolve(x, w, b, shape[-1], relu=False))
+    expected = reference.conv(nchw(x).astype(float), oihw(w).astype(float), b.astype(float), pad=shape[-1])
+    assert y.dtype == np.float32
+    assert worst(y, expected) < ROUNDING
+
+
+@settings(max_examples=25, deadline=None)
+@given(shapes)
+def test_the_weight_gradient_is_the_adjoint(shape):  # <conv(x, v), dy> = <v, weight_grad(x, dy)> for every v
+    x, v, _, dy = arrays(*shape)
+    dw = host_winograd.weight_grad(x, dy, shape[-1]).astype(float)
+    moved = reference.conv(nchw(x).astype(float), oihw(v).astype(float), None, pad=shape[-1])
+    products = moved * nchw(dy).astype(float)
+    assert abs(products.sum() - (v * dw).sum()) < ROUNDING * np.abs(products).sum()
+
+
+def test_relu_is_the_maximum_with_zero():
+    x, w, b, _ = arrays(0, 2, 3, 4, 9, 10, 1)
+    y = host_winograd.convolve(x, w, b, 1, relu=False)
+    assert np.array_equal(host_winograd.convolve(x, w, b, 1, relu=True), np.maximum(y, 0))
+
+
+@pytest.mark.parametrize("size", [(1, 224, 224), (1, 30, 250), (5, 17, 33), (9, 28, 28), (1, 512, 8)])
+def test_strips_of_rows_and_of_whole_images_meet_without_a_seam(size):
+    n, h, w = size
+    x, k, b, dy = arrays(1, n, 6, 5, h, w, 1)
+    geo = ops.Geometry(1, 1)
+    wide = [a.astype(float) for a in (x, k, b, dy)]
+    y = host_winograd.convolve(x, k, b, 1, relu=False)
+    assert worst(y, nhwc(ops.conv(nchw(wide[0]), oihw(wide[1]), wide[2], geo))) < ROUNDING
+    dw = host_winograd.weight_grad(x, dy, 1)
+    assert worst(dw, hwio(ops.conv_w(nchw(wide[0]), nchw(wide[3]), geo, (3, 3)))) < ROUNDING
+
+
+def perturb(name, place, change):
+    matrix = getattr(host_winograd, name).copy()
+    matrix[place] += change
+    return name, matrix
+
+
+@pytest.mark.parametrize("mistake", [perturb("BT", (1, 2), 1), perturb("G", (2, 1), 1 / 24), perturb("AT", (3, 4), 1)])
+def test_a_wrong_number_in_a_transform_is_caught(mistake, monkeypatch):
+    monkeypatch.setattr(host_winograd, *mistake)
+    with pytest.raises(AssertionError):
+        test_strips_of_rows_and_of_whole_images_meet_without_a_seam((1, 30, 250))
+
+
+def test_a_forgotten_halo_row_is_caught(monkeypatch):
+    fill = host_winograd.Strips.fill
+
+    def without_the_row_above(self, thread, i):
+        self.pad, kept = self.pad + 1, self.pad
+        try:
+            return fill(self, thread, i)
+        finally:
+            self.pad = kept
+
+    monkeypatch.setattr(host_winograd.Strips, "fill", without_the_row_above)
+    with pytest.raises((AssertionError, ValueError)):
+        test_strips_of_rows_and_of_whole_images_meet_without_a_seam((1, 30, 250))
+
+
+def joint_gradient(dtype, seed=0):
+    net = MultiLoss(width=4, seed=1, dtype=dtype)
+    rng = np.random.default_rng(seed)
+    x, mask = rng.standard_normal((1, 3, 96, 96)).astype(dtype), (rng.random((1, 96, 96)) > 0.5).astype(dtype)
+    net.loss_and_grad(x, mask, np.array([1]), prior_gradient="exact")
+    return {name: layer.dw for name, layer in net.layers.items()}
+
+
+def test_a_whole_float32_step_stays_near_float64():
+    # a near-tie may flip a pool's winner, so the gradient as a whole is bounded, not each element
+    single, double = joint_gradient(np.float32), joint_gradient(np.float64)
+    error = {name: np.linalg.norm(single[name] - double[name]) / np.linalg.norm(double[name]) for name in double}
+    assert max(error.values()) < 1e-2
+    assert np.median(list(error.values())) < 1e-4
+
+
+def test_switched_off_nothing_comes_here(monkeypatch):
+    monkeypatch.setattr(host_winograd, "convolve", None)
+    x, w, b, _ = arrays(0, 1, 3, 4, 32, 32, 1)
+    with pytest.raises(TypeError):  # on, it is called: so the next line says something
+        ops.conv(nchw(x), oihw(w), b, ops.Geometry(1, 1))
+    host_winograd.enable(False)
+    try:
+        ops.conv(nchw(x), oihw(w), b, ops.Geometry(1, 1))
+    finally:
+        host_winograd.enable(True)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_double_precision_takes_the_direct_way(dtype, monkeypatch):
+    monkeypatch.setattr(host_winograd, "convolve", None)
+    x, w, b, _ = arrays(0, 1, 3, 4, 32, 32, 1)
+    assert ops.conv(nchw(x.astype(dtype)), oihw(w.astype(dtype)), b.astype(dtype), ops.Geometry(1, 1)).dtype == dtype
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_same_bits_every_time_for_a_fixed_number_of_threads(count):
+    before = threads.count_threads()
+    threads.set_threads(count)
+    try:
+        x, w, b, dy = arrays(2, 3, 7, 5, 40, 31, 1)
+        first = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)
+        again = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)
+    finally:
+        threads.set_threads(before)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again))
