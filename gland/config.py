@@ -26,7 +26,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 # On the synthetic set, which is easier, the default recipe trains a narrower network on smaller windows and less long,
 # so that `python train.py` ends within minutes. Small steps with a bound on each let many be made.
-PHANTOM = dict(pretrain=100, iterations=700, crop=160)
+PHANTOM = dict(width=8, pretrain=200, iterations=900, crop=160)
 UNSET = argparse.SUPPRESS
 
 
