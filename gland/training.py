@@ -87,7 +87,7 @@ class Training:
         c = self.config
         seed = c["seed"] + self.phase * 1_000_003  # another stream of batches for each phase
         batches = data.Batches(self.train, c["batch"], c["crop"], seed, c["augment"], start_step=self.step)
-        bar = tqdm(total=steps, initial=self.step, desc=f"{name:8s}", unit="step", mininterval=0.5, dynamic_ncols=True)
+        bar = tqdm(total=steps, initial=self.step, desc=name, unit="step", mininterval=0.5, dynamic_ncols=True)
         with batches, bar:
             while self.step < steps:
                 if stop:
