@@ -97,7 +97,7 @@ class Training:
         threads = max(1, min(8, (os.cpu_count() or 1) - 1)) if self.device.is_device else 1
         options = {"start_step": self.step, "threads": threads}
         batches = data.Batches(self.train, c["batch"], c["crop"], seed, c["augment"], **options)
-        bar = tqdm(total=steps, initial=self.step, desc=f"{name:8s}", unit="step", mininterval=0.5, dynamic_ncols=True)
+        bar = tqdm(total=steps, initial=self.step, desc=name, unit="step", mininterval=0.5, dynamic_ncols=True)
         with batches, bar:
             while self.step < steps:
                 if stop:
