@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gland import checkpoint, data, figures, postprocess
+from gland import checkpoint, data, figures, postprocess, whole
 from gland.errors import InputError
 from gland.files import write_atomic, write_text
 from gland.metrics import compare_objects, object_dice, object_f1
@@ -100,13 +100,17 @@ def evaluate_run(
 def segment_files(run: str | Path, files: list[str], tta: bool = False, device: str = "auto") -> str:
     """Classify and segment any images; NAME_mask.png (instance numbers) and NAME_overlay.png go to RUN/images.
 
+    An image of more than whole.LARGE pixels is segmented in tiles at its own scale, and gets a plain mask alone.
     Returns a table for the screen. Raises InputError; nothing is written if one file cannot be read.
     """
     run = Path(run)
     network = checkpoint.load_network(run, "best", device)
-    images = [data.read_image(Path(file)) for file in files]
+    images = [None if whole.is_large(file) else data.read_image(Path(file)) for file in files]
     lines = []
     for file, image in zip(files, images, strict=True):
+        if image is None:
+            lines.append(whole.segment_file(network, file, run / "images", tta))
+            continue
         nothing = np.zeros(image.shape[:2], np.int32)
         prediction = predict(network, data.Sample(Path(file).stem, image, nothing, False), tta)
         glands = share = "-"
