@@ -28,7 +28,8 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
         for name, channels_last in (("contiguous", False), ("channels_last", True)):
             sides[name] = theirs(call, channels_last)
         for direction in sides["ours"]:
-            expected = {direction: sides["ours"][direction]()}
+            call.layer.zero_grad()
+            expected = {direction: sides["ours"][direction]().copy()}
             for name in ("contiguous", "channels_last"):
                 found = {direction: sides[name][direction]().detach().numpy()}
                 cpu.check(f"{call.path}, PyTorch {name}", expected, found)
@@ -75,8 +76,7 @@ def ours(call: work.Call) -> Calls:
     _, cache = layer.forward(x)
     calls = {"forward": lambda: layer.forward(x)[0], "input gradient": lambda: layer.input_grad(dy, cache)}
 
-    def weight_gradient() -> np.ndarray:
-        layer.dw[...] = 0
+    def weight_gradient() -> np.ndarray:  # adds to dw, as in a step
         if isinstance(layer, layers.Conv2d):
             layer.weight_grad(dy, cache)
         elif isinstance(layer, layers.Deconv2d):

@@ -52,6 +52,7 @@ def peak() -> int:
 def _main(who: str, asked: dict[str, Any]) -> None:
     import clock
     import cpu
+
     from gland.ops.threads import set_threads
 
     set_threads(asked["threads"])

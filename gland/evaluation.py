@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gland import checkpoint, data, figures, postprocess
+from gland import checkpoint, data, figures, postprocess, whole
 from gland.errors import InputError
 from gland.files import write_atomic, write_text
 from gland.report import aligned, write_csv
@@ -108,6 +108,7 @@ def segment_files(
 ) -> str:
     """Classify and segment any images; NAME_mask.png (instance numbers) and NAME_overlay.png go to RUN/images.
 
+    An image of more than whole.LARGE pixels is segmented in tiles at its own scale, and gets a plain mask alone.
     Returns a table for the screen. Raises InputError; nothing is written if one file cannot be read.
     """
     run = Path(run)
@@ -115,9 +116,12 @@ def segment_files(
     stems = [Path(file).stem for file in files]
     if twice := [stem for i, stem in enumerate(stems) if stem in stems[:i]]:
         raise InputError(f"two images are named {twice[0]}, so one's pictures would replace the other's; rename one")
-    images = [data.read_image(file, convert=True) for file in files]
+    images = [None if whole.is_large(file) else data.read_image(file, convert=True) for file in files]
     lines = []
     for file, image in zip(files, images, strict=True):
+        if image is None:
+            lines.append(whole.segment_file(network, file, run / "images", tta))
+            continue
         nothing = np.zeros(image.shape[:2], np.int32)
         prediction = predict(network, data.Sample(Path(file).stem, image, nothing, False), tta)
         glands = share = "-"
