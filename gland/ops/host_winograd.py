@@ -34,9 +34,9 @@ the environment, or `enable(False)`, turns it off.
 import os
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from gland.ops import arena
+from gland.ops.layout import strided
 from gland.ops.threads import count_threads, parallel
 
 BT = np.array(
@@ -98,11 +98,9 @@ class Strips:
         self._v = self.matrices(c)
 
     def matrices(self, channels: int) -> np.ndarray:
-        """(threads, 6, ...) for what a strip holds at the six points, and two pixels of zeros behind it."""
+        """(threads, 6, ...) for what a strip holds at the six points, and room for two pixels behind it."""
         length = self.images * self.rows * self.width * channels
-        m = arena.empty((count_threads(), POINTS, length + 2 * channels + PITCH), self.x.dtype)
-        m[:, :, length:] = 0
-        return m
+        return arena.empty((count_threads(), POINTS, length + 2 * channels + PITCH), self.x.dtype)
 
     def place(self, i: int) -> tuple[slice, slice, tuple[int, int]]:
         """The images and the output rows of strip i, and how many images and tiles that is."""
@@ -123,21 +121,23 @@ class Strips:
         halo[:, bottom - first :] = 0
         halo[:, top - first : bottom - first, self.pad : self.pad + w] = self.x[images, top:bottom]
         a, b, _, item = halo.strides
-        d = as_strided(halo, (n, t, POINTS, self.width * c), (a, 4 * b, b, item))
+        d = strided(self._halo[thread], (n, t, POINTS, self.width * c), (a, 4 * b, b, item))
         v = self._v[thread]
         np.matmul(BT, d, out=self.by_tile(v, n, t, c))
+        length = n * t * self.width * c
+        v[:, length : length + 2 * c] = 0  # the last windows reach there: old memory could hold a NaN, and 0 NaN = NaN
         return v
 
     def by_tile(self, m: np.ndarray, n: int, t: int, channels: int) -> np.ndarray:
         """The matrices m (6, ...) seen as (images, tiles, 6, W' * channels)."""
         row, item = self.width * channels, m.itemsize
-        return as_strided(m, (n, t, len(m), row), (t * row * item, row * item, m.strides[0], item))
+        return strided(m, (n, t, len(m), row), (t * row * item, row * item, m.strides[0], item))
 
     def every_third(self, m: np.ndarray, n: int, t: int, channels: int, pixels: int, start: int) -> np.ndarray:
         """(6, images * tiles * W'/3, pixels * channels): `pixels` neighbours from each third pixel on, from `start` on."""
         count, item = n * t * self.width // 3, m.itemsize
         shape = (len(m), count, pixels * channels)
-        return as_strided(m[:, start * channels :], shape, (m.strides[0], 3 * channels * item, item))
+        return strided(m, shape, (m.strides[0], 3 * channels * item, item), start * channels * item)
 
 
 def convolve(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, pad: int, relu: bool) -> np.ndarray:
