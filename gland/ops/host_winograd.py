@@ -37,7 +37,7 @@ import numpy as np
 
 from gland.ops import arena
 from gland.ops.layout import strided
-from gland.ops.threads import count_threads, parallel
+from gland.ops.threads import count_threads, parallel, total
 
 BT = np.array(
     [
@@ -144,7 +144,7 @@ def convolve(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, pad: int, relu:
     """y (N,OH,OW,O) of x (N,H,W,C), w (3,3,C,O), b (O,) or None."""
     c, o = w.shape[2:]
     strips = Strips(x, o, pad)
-    u = (G @ w.reshape(3, -1)).reshape(POINTS, 3 * c, o)
+    u = product(G, w.reshape(3, -1)).reshape(POINTS, 3 * c, o)
     y = arena.empty((len(x), strips.oh, strips.ow, o), x.dtype)
     products, outputs = strips.matrices(o), strips.matrices(o)[:, :4]
     bias = None if b is None else np.tile(b, strips.width)
@@ -179,7 +179,8 @@ def weight_grad(x: np.ndarray, dy: np.ndarray, pad: int) -> np.ndarray:
     """dw (3,3,C,O) of x (N,H,W,C) and dy (N,OH,OW,O)."""
     c, o = x.shape[3], dy.shape[3]
     strips = Strips(x, o, pad)
-    sums = np.zeros((count_threads(), POINTS, 3 * c, o), x.dtype)
+    sums = arena.empty((count_threads(), POINTS, 3 * c, o), x.dtype)
+    sums[...] = 0
     products = arena.empty(sums.shape, x.dtype)
     inputs, spread = strips.matrices(o)[:, :4], strips.matrices(o)
 
@@ -202,4 +203,9 @@ def weight_grad(x: np.ndarray, dy: np.ndarray, pad: int) -> np.ndarray:
                 sums[thread] += products[thread]
 
     parallel(work, strips.count)
-    return (GT @ sums.sum(axis=0).reshape(POINTS, -1)).reshape(3, 3, c, o)
+    return product(GT, total(sums).reshape(POINTS, -1)).reshape(3, 3, c, o)
+
+
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b in memory that is used again."""
+    return np.matmul(a, b, out=arena.empty((len(a), b.shape[1]), b.dtype))
