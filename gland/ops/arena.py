@@ -9,10 +9,12 @@ same buffers every time.
 import math
 import sys
 import threading
+from bisect import bisect_left
 
 import numpy as np
 
 SMALL = 1 << 16  # bytes; below this the allocator of NumPy is as fast
+WASTE = 2  # times the size asked for, the largest buffer that may serve it
 KEEP = 1 << 28  # bytes of free buffers kept for later; beyond it the longest unused go back to the system
 _ALIGN = 64  # bytes, a cache line and an AVX-512 register
 
@@ -37,6 +39,7 @@ class Arena:
 
     def __init__(self) -> None:
         self._buffers: dict[int, list[_Buffer]] = {}  # by capacity
+        self._capacities: list[int] = []  # sorted
         self._lock = threading.Lock()
         self._clock = 0
         self.allocated = 0  # bytes ever taken from the system, for the test that steady steps take none
@@ -53,16 +56,27 @@ class Arena:
 
     def _take(self, bytes_: int) -> _Buffer:
         capacity = _capacity(bytes_)
-        same = self._buffers.setdefault(capacity, [])
-        buffer = next((b for b in same if b.is_free()), None)
+        buffer = self._smallest_free(capacity, WASTE * capacity)
         if buffer is None:
             self._trim()
             buffer = _Buffer(capacity)
             self.allocated += capacity
-            same.append(buffer)
+            if capacity not in self._buffers:
+                self._buffers[capacity] = []
+                self._capacities = sorted(self._buffers)
+            self._buffers[capacity].append(buffer)
         self._clock += 1
         buffer.used = self._clock
         return buffer
+
+    def _smallest_free(self, least: int, most: int) -> _Buffer | None:
+        for capacity in self._capacities[bisect_left(self._capacities, least) :]:
+            if capacity > most:
+                return None
+            for buffer in self._buffers[capacity]:
+                if buffer.is_free():
+                    return buffer
+        return None
 
     def _trim(self) -> None:
         free = [(b.used, capacity, b) for capacity, same in self._buffers.items() for b in same if b.is_free()]
@@ -77,6 +91,7 @@ class Arena:
         """Give every buffer back to the system once its last user has gone."""
         with self._lock:
             self._buffers.clear()
+            self._capacities.clear()
 
 
 def _capacity(bytes_: int) -> int:
