@@ -3,35 +3,19 @@
 import sys
 from pathlib import Path
 
-from gland import config, run
-from gland.errors import InputError
-from gland.training import Diverged, Interrupted
+from gland import config, console, run
 
 
-def main() -> int:
-    options = config.parser().parse_args()
-    try:
-        if options.resume is not None:
-            folder = Path(options.resume)
-            training = run.resume(folder)
-        else:
-            settings = config.complete(options)
-            folder = run.new_folder(settings, options.out)
-            training = run.prepare(settings, folder)
-        print(training.summary())
-        training.run()
-        print(run.finish(folder))
-    except InputError as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
-    except Interrupted:
-        print(f"\nStopped; everything is saved. To go on: python train.py --resume {folder}", file=sys.stderr)
-        return 130
-    except Diverged as error:
-        print(f"\ntrain.py: {error}", file=sys.stderr)
-        return 1
-    return 0
+def main() -> None:
+    options = config.parse()
+    if options.resume is not None:
+        training = run.resume(Path(options.resume))
+    else:
+        training = run.start(config.complete(options), options.out)
+    print(training.summary())
+    training.run()
+    print(run.finish(training.folder))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(console.call("train.py", main))

@@ -9,7 +9,7 @@ An .npz holds plain arrays, is read with allow_pickle=False, and carries a SHA-2
 
 import hashlib
 import json
-import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, n
     try:
         with np.load(path, allow_pickle=False) as file:
             contents = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except Exception as error:  # NumPy and zipfile report damage by many types, so all of them become one sentence
         raise InputError(f"{path} cannot be read as a checkpoint ({error}); use the run's other checkpoint") from error
     if "sha256" not in contents or str(contents.pop("sha256")) != _digest(contents):
         raise InputError(f"{path} is damaged: its contents do not match their checksum; use the run's other checkpoint")
@@ -52,18 +52,22 @@ def save_config(run: Path, config: dict[str, Any]) -> None:
     write_text(run / "config.json", json.dumps(config, indent=2) + "\n")
 
 
-def load_config(run: str | Path) -> dict[str, Any]:
-    """Read RUN/config.json. Raises InputError if RUN is not a run."""
+def load_config(run: str | Path, needs: Sequence[str] = ()) -> dict[str, Any]:
+    """Read RUN/config.json, which must have at least the entries `needs`. Raises InputError if RUN is not a run."""
     run = Path(run)
     path = run / "config.json"
     if not run.is_dir():
-        raise InputError(f"{run} is not a folder; name the run folder that train.py printed")
+        what = "is not a folder" if run.exists() else "does not exist"
+        raise InputError(f"{run} {what}; name the run folder that train.py printed")
     if not path.exists():
         raise InputError(f"{run} is not a run: it has no config.json; name the folder that train.py printed")
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); the run has to be made again") from error
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error}); the run has to be made again") from error
+    if not isinstance(config, dict) or not {"network", "width", "seed", *needs} <= config.keys():
+        raise InputError(f"{path} is not the configuration of a run; name the folder that train.py printed")
+    return config
 
 
 def load_network(run: str | Path, which: str = "best", device: str = "cpu") -> Any:

@@ -1,50 +1,59 @@
 """What a training run is asked to do: the options of train.py, their defaults, and the two recipes."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
+from gland.console import Parser
 from gland.data.splits import BY
 from gland.errors import InputError
 from gland.loss import SEGMENTATION_LOSSES
 from gland.networks import NETWORKS, WIDTHS
+from gland.networks.multiloss import KINDS
 from gland.prior import PRIORS
 from gland.solver import SCHEDULES
 
-# What a recipe sets; an option given on the command line wins over it. The default recipe trains less on the phantom
-# set, which is easier and small, so that `python train.py` ends within minutes.
+# What a recipe sets; an option given on the command line wins over it.
 RECIPES: dict[str, dict[str, Any]] = {
     "default": dict(
         pretrain=1000, iterations=3000, batch=4, rate=1e-2, momentum=0.9, decay=5e-4, schedule="cosine", warmup=100,
+        clip=5.0, crop=224,
     ),
     "paper": dict(
         pretrain=2000, iterations=20000, batch=1, rate=1e-5, momentum=0.99, decay=5e-4, schedule="constant", warmup=0,
+        clip=0.0, crop=224,
     ),
 }  # fmt: skip
-PHANTOM = dict(pretrain=200, iterations=450)
+# On the synthetic set, which is easier, the default recipe trains a narrower network on smaller windows and less long,
+# so that `python train.py` ends within minutes. Small steps with a bound on each let many be made.
+PHANTOM = dict(width=8, pretrain=300, iterations=900, rate=2e-2, clip=1.0, crop=160)
+UNSET = argparse.SUPPRESS
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The options of train.py, in groups; help gives each one's default and unit."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="train.py",
         description="Train a network that classifies colon tissue and segments its glands, then evaluate it.",
         epilog="With no options: makes a synthetic data set, trains the joint network on it, evaluates it.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    unset = argparse.SUPPRESS  # the recipe's value is the default
 
     data = p.add_argument_group("data")
     data.add_argument("--data", metavar="DIR", help="folder of Warwick-QU as released; default: the synthetic set")
     data.add_argument("--split-by", choices=BY, default="visual_field", help="what a split keeps together")
     data.add_argument(
-        "--fold", type=int, metavar="I", help="cross-validation fold 0..folds-1; default: one 70/10/20 split"
+        "--fold", type=int, metavar="I", help="cross-validation fold 0 .. K - 1; default: one 70/10/20 %% split"
     )
     data.add_argument("--folds", type=int, metavar="K", default=5, help="number of folds")
 
     net = p.add_argument_group("network")
     net.add_argument("--network", choices=NETWORKS, default="joint", help="which network")
     net.add_argument(
-        "--width", type=int, metavar="W", default=unset, help="channels of the first stage; default: 16, alexnet 96"
+        "--width",
+        type=int,
+        metavar="W",
+        default=UNSET,
+        help=f"channels of the first stage (default: 16; synthetic set: {PHANTOM['width']}; alexnet: 96)",
     )
     net.add_argument("--no-skip", dest="skip", action="store_false", help="no skip connections, as in the paper's text")
     net.add_argument("--prior", choices=tuple(PRIORS), default="gradient", help="what Eq. 3 is turned into")
@@ -54,46 +63,69 @@ def parser() -> argparse.ArgumentParser:
     )
 
     loss = p.add_argument_group("loss")
-    loss.add_argument("--lam", "--lambda", type=float, default=0.5, help="lambda of Eq. 5, in [0, 1]")
+    loss.add_argument("--lam", "--lambda", type=float, metavar="X", default=0.5, help="lambda of Eq. 5, in [0, 1]")
     loss.add_argument("--loss", choices=tuple(SEGMENTATION_LOSSES), default="balanced-weight", help="reading of Eq. 4")
     loss.add_argument(
         "--prior-gradient", choices=("detached", "exact"), default="detached", help="f as a constant, or differentiated"
     )
 
-    train = p.add_argument_group("training (defaults: the recipe's)")
-    train.add_argument("--recipe", choices=tuple(RECIPES), default="default", help="a set of values for this group")
-    train.add_argument("--iterations", type=int, metavar="N", default=unset, help="steps of training")
-    train.add_argument("--pretrain", type=int, metavar="N", default=unset, help="steps of the classifier alone, before")
-    train.add_argument("--batch", type=int, metavar="N", default=unset, help="images a step")
-    train.add_argument("--rate", type=float, default=unset, help="learning rate")
-    train.add_argument("--momentum", type=float, default=unset, help="momentum, in [0, 1)")
-    train.add_argument("--decay", type=float, default=unset, help="weight decay")
-    train.add_argument("--schedule", choices=SCHEDULES, default=unset, help="how the rate falls")
-    train.add_argument("--warmup", type=int, metavar="N", default=unset, help="steps during which the rate rises")
-    train.add_argument("--clip", type=float, metavar="NORM", default=5.0, help="largest norm of the gradient, 0 = none")
-    train.add_argument("--crop", type=int, metavar="PX", default=224, help="training window, a multiple of 32 pixels")
-    train.add_argument("--no-augment", dest="augment", action="store_false", help="random windows only")
+    train = p.add_argument_group("training")
+    train.add_argument("--recipe", choices=tuple(RECIPES), default="default", help="values for what is not given here")
+    _recipe_option(train, "iterations", int, "N", "steps of training")
+    _recipe_option(train, "pretrain", int, "N", "steps of the joint network's classifier alone, before")
+    _recipe_option(train, "batch", int, "N", "images in a step")
+    _recipe_option(train, "rate", float, "X", "learning rate")
+    _recipe_option(train, "momentum", float, "X", "momentum, in [0, 1)")
+    _recipe_option(train, "decay", float, "X", "weight decay")
+    _recipe_option(train, "schedule", str, None, "how the rate falls", choices=SCHEDULES)
+    _recipe_option(train, "warmup", int, "N", "steps during which the rate rises")
+    _recipe_option(train, "clip", float, "NORM", "largest norm of the gradient, 0 = none")
+    _recipe_option(train, "crop", int, "PX", "side of a window, a multiple of 32 pixels")
+    train.add_argument("--no-augment", dest="augment", action="store_false", help="random windows, otherwise unchanged")
 
     run = p.add_argument_group("run")
     run.add_argument("--out", metavar="DIR", help="run folder; default: a new one under runs/")
-    run.add_argument(
-        "--resume", metavar="RUN", help="go on with an interrupted run; all other options are read from it"
-    )
-    run.add_argument("--seed", type=int, default=0, help="seed of everything that is random")
+    run.add_argument("--resume", metavar="RUN", help="go on with a stopped run; takes all other options from it")
+    run.add_argument("--seed", type=int, metavar="N", default=0, help="seed of everything that is random")
     run.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute")
+    run.add_argument(
+        "--tf32", action="store_true", help="on a GPU: convolutions on tensor cores, factors rounded to 11 bits"
+    )
     run.add_argument("--log-every", type=int, metavar="N", default=25, help="steps between rows of log.csv")
     run.add_argument("--validate-every", type=int, metavar="N", default=250, help="steps between validations")
-    run.add_argument("--save-every", type=float, metavar="S", default=60, help="seconds between checkpoints")
+    run.add_argument("--save-every", type=float, metavar="S", default=60.0, help="seconds between checkpoints")
     return p
+
+
+def _recipe_option(group: Any, name: str, kind: type, metavar: str | None, text: str, **options: Any) -> None:
+    """An option whose default is the recipe's; the help names every recipe's value."""
+    values = {"default": RECIPES["default"][name], "synthetic set": PHANTOM.get(name), "paper": RECIPES["paper"][name]}
+    shown = "; ".join(f"{recipe}: {value}" for recipe, value in values.items() if value is not None)
+    group.add_argument(f"--{name}", type=kind, metavar=metavar, default=UNSET, help=f"{text} ({shown})", **options)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options given to train.py. Raises InputError if --resume comes with others, which it would not heed."""
+    options = parser().parse_args(arguments)
+    if options.resume is not None:
+        p, absent = parser(), object()
+        p.set_defaults(**dict.fromkeys(vars(options), absent))
+        others = [k for k, v in vars(p.parse_args(arguments)).items() if v is not absent and k != "resume"]
+        if others:
+            raise InputError(
+                f"--resume takes all options from {options.resume}/config.json; leave out the one for {others[0]}"
+            )
+    return options
 
 
 def complete(options: argparse.Namespace) -> dict[str, Any]:
     """The configuration of a run: the options, completed by the recipe. Raises InputError for values out of range."""
     config = {k: v for k, v in vars(options).items() if k not in ("resume", "out")}
     recipe = RECIPES[config["recipe"]]
+    recipe = {"width": WIDTHS[config["network"]]} | recipe
     if config["recipe"] == "default" and config["data"] is None:
-        recipe = recipe | PHANTOM
-    config = recipe | {"width": WIDTHS[config["network"]]} | config
+        recipe |= PHANTOM if config["network"] in KINDS else {"iterations": PHANTOM["iterations"]}
+    config = recipe | config
     if config["network"] not in ("joint",):
         config["pretrain"] = 0
     _check(config)
@@ -118,6 +150,7 @@ def _check(config: dict[str, Any]) -> None:
         ),
         "log_every": (config["log_every"] >= 1, "must be at least 1"),
         "validate_every": (config["validate_every"] >= 1, "must be at least 1"),
+        "save_every": (config["save_every"] >= 0, "must not be negative"),
         "folds": (config["folds"] >= 2, "must be at least 2"),
         "seed": (config["seed"] >= 0, "must not be negative"),
     }

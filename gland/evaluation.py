@@ -11,7 +11,6 @@ from tqdm import tqdm
 from gland import checkpoint, data, figures, postprocess
 from gland.errors import InputError
 from gland.files import write_atomic, write_text
-from gland.metrics import compare_objects, object_dice, object_f1
 from gland.report import aligned, write_csv
 from gland.scores import COLUMNS, MORE_COLUMNS, PAPER, Row, figure, predict, score
 
@@ -24,6 +23,8 @@ class Evaluation(NamedTuple):
     network: str
     rows: list[Row]
     setting: str  # which images, how chosen
+    folder: Path
+    files: list[str]  # what was written into folder
 
     def summary(self) -> list[dict[str, Any]]:
         """One dict per figure: its value, 95 % interval over visual fields, and the paper's value."""
@@ -44,7 +45,7 @@ class Evaluation(NamedTuple):
                     "-" if paper is None else f"{paper:.{min(digits, 2)}f}"]  # fmt: skip
 
         table = aligned(["", "value", "95 % interval", "paper"], [cells(entry) for entry in self.summary()])
-        return f"{self.network} network, {self.setting}\n\n{table}\n"
+        return f"{self.network} network, {self.setting}\n\n{table}"
 
 
 def evaluate_run(
@@ -62,11 +63,13 @@ def evaluate_run(
     post: choose post-processing for the object metrics on the validation images.
     """
     run = Path(run)
-    config = checkpoint.load_config(run)
+    config = checkpoint.load_config(run, ("data", "split"))
     network = checkpoint.load_network(run, weights, device)
-    samples = data.read(data_folder or config["data"])
+    samples = data.read(data_folder or config["data"], progress=True)
     chosen = _choose(samples, config["split"], which)
-    settings = _settings(network, data.choose(samples, config["split"]["val"]), tta) if post else postprocess.OFF
+    settings = postprocess.OFF
+    if post:
+        settings = _settings(network, config, data.read(config["data"]) if data_folder else samples, tta)
     folder = run / "evaluation" / which
     rows, shown = [], []
     for sample in tqdm(chosen, desc="evaluate", unit="image", dynamic_ncols=True):
@@ -85,7 +88,10 @@ def evaluate_run(
         + (", averaged over flips and turns" if tta else "")
         + (f", post-processing {tuple(settings)}" if post else "")
     )
-    evaluation = Evaluation(config["network"], rows, setting)
+    files = ["table.csv", "table.json", "images.csv"]
+    files += ["figure2.png"] if shown else []
+    files += ["overlays/"] if shown and overlays else []
+    evaluation = Evaluation(config["network"], rows, setting, folder, files)
     write_csv(folder / "images.csv", rows)
     write_csv(folder / "table.csv", evaluation.summary())
     write_text(
@@ -97,14 +103,19 @@ def evaluate_run(
     return evaluation
 
 
-def segment_files(run: str | Path, files: list[str], tta: bool = False, device: str = "auto") -> str:
+def segment_files(
+    run: str | Path, files: list[str], weights: str = "best", tta: bool = False, device: str = "auto"
+) -> str:
     """Classify and segment any images; NAME_mask.png (instance numbers) and NAME_overlay.png go to RUN/images.
 
     Returns a table for the screen. Raises InputError; nothing is written if one file cannot be read.
     """
     run = Path(run)
-    network = checkpoint.load_network(run, "best", device)
-    images = [data.read_image(Path(file)) for file in files]
+    network = checkpoint.load_network(run, weights, device)
+    stems = [Path(file).stem for file in files]
+    if twice := [stem for i, stem in enumerate(stems) if stem in stems[:i]]:
+        raise InputError(f"two images are named {twice[0]}, so one's pictures would replace the other's; rename one")
+    images = [data.read_image(file, convert=True) for file in files]
     lines = []
     for file, image in zip(files, images, strict=True):
         nothing = np.zeros(image.shape[:2], np.int32)
@@ -121,7 +132,10 @@ def segment_files(run: str | Path, files: list[str], tta: bool = False, device: 
             kind = "malignant" if prediction.q[0, 1] > prediction.q[0, 0] else "benign"
             score_ = f"{prediction.q[0].max():.3f}"
         lines.append([Path(file).name, kind, score_, glands, share])
-    return aligned(["image", "class", "score", "glands", "gland area %"], lines) + f"\n\npictures in {run / 'images'}"
+    table = aligned(["image", "class", "score", "glands", "gland area %"], lines)
+    if prediction.p_gland is None:
+        return table
+    return f"{table}\n\nwritten to {run / 'images'}: NAME_mask.png (every gland its number), NAME_overlay.png"
 
 
 def _choose(samples, split, which):
@@ -137,17 +151,14 @@ def _choose(samples, split, which):
     return chosen
 
 
-def _settings(network, val, tta):
-    predictions = [predict(network, s, tta) for s in tqdm(val, desc="validation", unit="image", leave=False)]
-    if not predictions or predictions[0].p_gland is None:
+def _settings(network, config, samples, tta):
+    """Post-processing that is best for the validation images of the run's own data."""
+    val = data.choose(samples, config["split"]["val"])
+    with tqdm(val, desc="validation", unit="image", leave=False) as bar:
+        maps = [predict(network, s, tta).p_gland for s in bar]
+    if maps[0] is None:
         return postprocess.OFF
-
-    def merit(segmented, truth):
-        objects = compare_objects(segmented, truth)
-        return (object_f1(objects) + object_dice(objects)) / 2
-
-    settings, _ = postprocess.choose([p.p_gland[0] for p in predictions], [s.instances for s in val], merit)
-    return settings
+    return postprocess.choose([p[0] for p in maps], [s.instances for s in val])[0]
 
 
 def _examples(shown):

@@ -42,8 +42,8 @@ def training_curves(rows: Sequence[dict[str, Any]]) -> Figure:
                 axes.plot(*np.array(points, float).T, style, color=colour, label=label, markersize=4, linewidth=1.4)
         change = [row["step"] for row in rows if row["phase"] == "pretrain"]
         if change:
-            axes.axvline(change[-1], color="0.6", linestyle=":", linewidth=1)
-        axes.set(title=title, xlabel="step")
+            axes.axvline(change[-1], color="0.6", linestyle=":", linewidth=1, label="end of pre-training")
+        axes.set(title=title, xlabel="step", xlim=(0, None))
         if title != "loss":
             axes.set_ylim(0, 1.02)
         axes.grid(alpha=0.25)
@@ -55,8 +55,9 @@ def training_curves(rows: Sequence[dict[str, Any]]) -> Figure:
 
 def figure2(examples: Sequence[tuple[Sample, Prediction]]) -> Figure:
     """The paper's Figure 2: one row an image; its columns are input, ground truth (GT), prior (CP) and output."""
-    figure = Figure(figsize=(11, 2.75 * len(examples)), layout="constrained")
-    grid = figure.subplots(len(examples), 4, squeeze=False)
+    heights = [s.image.shape[0] / s.image.shape[1] for s, _ in examples]  # of a picture of width 1
+    figure = Figure(figsize=(11, 2.6 * sum(heights) + 0.4), layout="constrained")
+    grid = figure.subplots(len(examples), 4, squeeze=False, gridspec_kw={"height_ratios": heights})
     for (sample, prediction), axes in zip(examples, grid, strict=True):
         pictures = [sample.image, sample.instances > 0, None, prediction.p_gland[0] > 0.5]
         if prediction.f is not None:

@@ -6,12 +6,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from gland.errors import InputError
+
+UNFINISHED = ".part"
+
 
 def write_atomic(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Call write(file) on a temporary binary file and rename it to path. An interruption leaves path as it was."""
-    path = Path(path)
+    """Call write(file) on a temporary binary file and rename it to path. An interruption leaves path as it was.
+
+    Raises InputError where the file system refuses: no permission, no space.
+    """
+    try:
+        _write(Path(path), write)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
@@ -27,6 +40,12 @@ def write_atomic(path: str | Path, write: Callable[[IO[bytes]], object]) -> None
 def write_text(path: str | Path, text: str) -> None:
     """write_atomic for UTF-8 text."""
     write_atomic(path, lambda file: file.write(text.encode()))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a process that was killed while it wrote into folder left behind."""
+    for file in folder.glob(f".*{UNFINISHED}"):
+        file.unlink(missing_ok=True)
 
 
 def _umask() -> int:

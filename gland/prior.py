@@ -79,22 +79,26 @@ class Cache(NamedTuple):
     peaks: list[Array]  # place of max c_k in each image (N,)
 
 
+@ops.fused
 def gradient(g: Array, z: Array) -> Array:
     """c = mean over channels of max(g, 0).   g, z (N, C, H, W) -> (N, 1, H, W)"""
     return ops.relu(g).mean(axis=1, keepdims=True)
 
 
+@ops.fused
 def gradient_grad(dc: Array, g: Array, z: Array) -> tuple[Array, Array | None]:
     """dg = dc / C where g > 0; z does not enter."""
     positive = g.real > 0
     return positive * (dc / g.shape[1]), None
 
 
+@ops.fused
 def gradient_activation(g: Array, z: Array) -> Array:
     """c = mean over channels of max(g z, 0): what each activation contributes to the score, to first order."""
     return ops.relu(ops.multiply(g, z)).mean(axis=1, keepdims=True)
 
 
+@ops.fused
 def gradient_activation_grad(dc: Array, g: Array, z: Array) -> tuple[Array, Array | None]:
     """dg = z dc / C,  dz = g dc / C where g z > 0."""
     dp = (ops.multiply(g, z).real > 0) * (dc / g.shape[1])
@@ -111,8 +115,8 @@ def combine(g: list[Array], z: list[Array], size: tuple[int, int], kind: str) ->
     """f (N, *size) from the derivatives g_k and the activations z_k of every pooling layer; also the maps n_k (N, H_k, W_k)."""
     reduce, _ = PRIORS[kind]
     means = [reduce(g_k, z_k) for g_k, z_k in zip(g, z, strict=True)]
-    peaks = [c.real.reshape(len(c), -1).argmax(axis=1) for c in means]
-    maps = [c / _peak_value(c, peak) for c, peak in zip(means, peaks, strict=True)]
+    peaks = [_peak(c) for c in means]
+    maps = [_normalise(c, peak) for c, peak in zip(means, peaks, strict=True)]
     f = sum(ops.upsample_bilinear(n, size)[:, 0] for n in maps) / len(maps)
     return f, [n[:, 0] for n in maps], Cache(g, z, means, peaks)
 
@@ -129,6 +133,18 @@ def combine_grad(df: Array, cache: Cache, kind: str) -> tuple[list[Array], list[
     return dg, dz
 
 
+@ops.fused
+def _peak(c):
+    """The place of max c in each image (N,)."""
+    return c.real.reshape(len(c), -1).argmax(axis=1)
+
+
+@ops.fused
+def _normalise(c, peak):
+    return c / _peak_value(c, peak)
+
+
+@ops.fused
 def _normalise_grad(dn, c, peak):
     # n = c / M, M = c[peak]: every element gets dn / M, and the peak also pays for all, -sum(dn c) / M^2
     m = _peak_value(c, peak)
@@ -146,5 +162,6 @@ def _peak_value(c, peak):
     return (m + (m.real == 0))[:, None, None, None]
 
 
+@ops.fused
 def _one_hot(l, logits):
     return (ops.like(np.arange(logits.shape[1]), logits) == l[:, None]).astype(logits.dtype)

@@ -35,6 +35,7 @@ def learning_rate(step: int, steps: int, rate: float, schedule: str = "cosine", 
     raise ValueError(f"schedule {schedule!r} is none of {', '.join(SCHEDULES)}")
 
 
+@ops.fused
 def clip_factor(gradient: Array, largest: float) -> Array:
     """min(1, largest / |gradient|_2), by which Caffe's clip_gradients scales the whole gradient; a 0-d array."""
     norm_squared = gradient @ gradient
@@ -52,9 +53,8 @@ class SGD:
         self.network, self.momentum, self.decay, self.clip = network, momentum, decay, clip
         self.velocity = network.flat * 0
 
-    def step(self, rate: float) -> None:
-        """One update with the gradients gathered so far."""
-        gradient = self.network.flat_grad
-        if self.clip is not None:
-            gradient *= clip_factor(gradient, self.clip)
-        ops.sgd_update(self.network.flat, gradient, self.velocity, rate, self.momentum, self.decay)
+    def step(self, rate: float | Array) -> None:
+        """One update with the gradients gathered so far; the rate may be a 0-d array where the network lives."""
+        w, dw = self.network.flat, self.network.flat_grad
+        factor = None if self.clip is None else clip_factor(dw, self.clip)
+        ops.sgd_update(w, dw, self.velocity, rate, self.momentum, self.decay, factor)

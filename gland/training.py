@@ -8,6 +8,7 @@ import csv
 import io
 import signal
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from gland import backend, checkpoint, data
+from gland import backend, checkpoint, data, ops
+from gland.device_step import DeviceStep
 from gland.errors import InputError
 from gland.files import write_text
 from gland.networks import build
@@ -28,10 +30,11 @@ COLUMNS = (
     "val_loss", "val_class_accuracy", "val_pixel_accuracy", "val_dsc", "seconds",
 )  # fmt: skip
 SUMS = ("loss", "loss_class", "loss_seg", "class_accuracy", "pixel_accuracy")
+TOTALS = 7  # the sums, how many steps are in them, and the first whose loss was not finite; gland/ops/host_tally.py
 
 
 class Interrupted(Exception):
-    """Ctrl-C or SIGTERM arrived; the run is saved."""
+    """Ctrl-C or SIGTERM arrived. The message says what is saved and how to go on."""
 
 
 class Diverged(Exception):
@@ -44,12 +47,15 @@ class Training:
     def __init__(self, config: dict[str, Any], folder: Path, train: list[data.Sample], val: list[data.Sample]):
         self.config, self.folder, self.train, self.val = config, folder, train, val
         self.device = backend.select(config["device"])
+        if self.device.is_device:
+            ops.use_tf32(config.get("tf32", False))
         self.network = build(config)
         self.network.flatten(device=self.device.is_device)
         self.phases = _phases(config)
         self.solver = self._solver()
         self.phase, self.step, self.best, self.seconds = 0, 0, -np.inf, 0.0
-        self.sums, self.counted = dict.fromkeys(SUMS, 0.0), 0
+        self.totals = self.device.to_device(np.zeros(TOTALS))
+        self.device_step: DeviceStep | None = None
         self.rows: list[dict[str, Any]] = []
 
     def summary(self) -> str:
@@ -68,12 +74,20 @@ class Training:
     def run(self) -> None:
         """All phases to the end. Raises Interrupted or Diverged; what was reached is saved then."""
         self.saved = self.started = time.monotonic()
-        with _stop_signals() as stop:
+        explained = backend.memory_explained("--batch, --crop or --width")
+        with _stop_signals() as stop, warnings.catch_warnings(), explained:
+            warnings.simplefilter("ignore", RuntimeWarning)  # an overflow is reported once, with its place, by Diverged
             while self.phase < len(self.phases):
                 name, steps = self.phases[self.phase]
-                self._run_phase(name, steps, stop)
-                self.phase, self.step, self.solver = self.phase + 1, 0, self._solver()
+                try:
+                    self._run_phase(name, steps, stop)
+                except KeyboardInterrupt:
+                    raise self._stopped("Stopped at once; the last checkpoint is kept.") from None
+                self.phase, self.step, self.solver, self.device_step = self.phase + 1, 0, self._solver(), None
             self.save()
+
+    def _stopped(self, what: str) -> Interrupted:
+        return Interrupted(f"{what} To go on: python train.py --resume {self.folder}")
 
     def _run_phase(self, name: str, steps: int, stop: list[int]) -> None:
         c = self.config
@@ -84,7 +98,7 @@ class Training:
             while self.step < steps:
                 if stop:
                     self.save()
-                    raise Interrupted
+                    raise self._stopped(f"Stopped after step {self.step} of {name}; everything is saved.")
                 rate = learning_rate(self.step, steps, c["rate"], c["schedule"], c["warmup"])
                 self._step(name, next(batches), rate)
                 self.step += 1
@@ -97,35 +111,47 @@ class Training:
                     self.save()
 
     def _step(self, phase: str, batch: data.Batch, rate: float) -> None:
-        c, net = self.config, self.network
-        x, mask, malignant = (self.device.to_device(a) for a in (batch.images, batch.mask, batch.malignant))
-        net.zero_grad()
-        net.set_rng(np.random.default_rng([c["seed"], self.phase, self.step]))
-        if phase == "pretrain":
-            losses = net.class_loss_and_grad(x, malignant)
-        else:
-            losses = net.loss_and_grad(x, mask, malignant, c["lam"], c["loss"], c["prior_gradient"])
+        self.network.set_rng(np.random.default_rng([self.config["seed"], self.phase, self.step]))
+        if self.device.is_device:
+            if self.device_step is None:
+                self.device_step = DeviceStep(lambda *inputs: self._compute(phase, *inputs), self.solver, self.totals)
+            self.device_step(batch, rate)
+            return
+        losses = self._compute(phase, batch.images, batch.mask, batch.malignant)
         if not np.isfinite(float(losses.total)):
-            raise Diverged(self._divergence(phase, float(losses.total), x))
+            what = f"the loss is {float(losses.total)} at step {self.step} of {phase}"
+            raise Diverged(self._divergence(what, batch.images))
         self.solver.step(rate)
-        self._count(losses, mask, malignant)
+        ops.tally(self.totals, losses, batch.mask, batch.malignant)
 
-    def _count(self, losses, mask, malignant):
-        values = [losses.total, losses.loss_class, losses.loss_segmentation, None, None]
-        if losses.logits is not None:
-            values[3] = (losses.logits.argmax(axis=1) == malignant).mean()
-        if losses.seg_logits is not None:
-            values[4] = ((losses.seg_logits[:, 0] > losses.seg_logits[:, 1]) == (mask > 0)).mean()
-        for name, value in zip(SUMS, values, strict=True):
-            self.sums[name] += np.nan if value is None else float(value)
-        self.counted += 1
+    def _compute(self, phase, x, mask, malignant):
+        """The losses of a batch; the gradients are the network's afterwards."""
+        c, net = self.config, self.network
+        net.zero_grad()
+        if phase == "pretrain":
+            return net.class_loss_and_grad(x, malignant)
+        return net.loss_and_grad(x, mask, malignant, c["lam"], c["loss"], c["prior_gradient"])
+
+    def _read_totals(self) -> tuple[dict[str, float], int]:
+        """The sums and the number of steps in them, the only numbers that a step's losses bring to the host.
+
+        Raises Diverged: on a device it is here that a loss which is not finite is noticed; the update has refused it.
+        """
+        *sums, counted, bad = backend.to_host(self.totals).tolist()
+        if bad:
+            step = self.step - int(counted) + int(bad) - 1
+            x = self.device_step.inputs[0]
+            what = f"the loss is {sums[0]} at step {step} of {self.phases[self.phase][0]}"
+            raise Diverged(self._divergence(what, x))
+        return dict(zip(SUMS, sums, strict=True)), int(counted)
 
     def _log(self, phase: str, rate: float, validating: bool) -> dict[str, str]:
         row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
         done = sum(steps for _, steps in self.phases[: self.phase]) + self.step
         row |= {"phase": phase, "step": done, "learning_rate": rate}
-        row |= {name: value / self.counted for name, value in self.sums.items() if np.isfinite(value)}
-        self.sums, self.counted = dict.fromkeys(SUMS, 0.0), 0
+        sums, counted = self._read_totals()
+        row |= {name: value / counted for name, value in sums.items() if np.isfinite(value)}
+        self.totals[...] = 0
         if validating and self.val:
             scores = validate(self.network, self.val)
             row |= {f"val_{name}": value for name, value in scores._asdict().items() if value is not None}
@@ -149,10 +175,14 @@ class Training:
         return self.seconds + time.monotonic() - self.started
 
     def save(self) -> None:
-        """Write RUN/last.npz: from it the run goes on as if it had never stopped."""
+        """Write RUN/last.npz: from it the run goes on as if it had never stopped. Raises Diverged, and then writes nothing."""
+        if not np.isfinite(float(abs(self.network.flat).max())):
+            name = self.phases[min(self.phase, len(self.phases) - 1)][0]
+            raise Diverged(self._divergence(f"the parameters are no longer finite after step {self.step} of {name}"))
+        sums, counted = self._read_totals() if self.phase < len(self.phases) else (dict.fromkeys(SUMS, 0.0), 0)
         state = {
             "phase": self.phase, "step": self.step, "best": self.best, "seconds": self._elapsed(),
-            "sums": self.sums, "counted": self.counted, "rows": self.rows,
+            "sums": sums, "counted": counted, "rows": self.rows,
             "finished": self.phase == len(self.phases),
         }  # fmt: skip
         path = self.folder / "last.npz"
@@ -160,27 +190,30 @@ class Training:
         self.saved = time.monotonic()
 
     def restore(self) -> None:
-        """Take up the state of RUN/last.npz."""
+        """Take up the state of RUN/last.npz. Raises InputError."""
         path = self.folder / "last.npz"
         parameters, state, arrays = checkpoint.load(path)
         self.network.load(parameters, str(path))
+        if "velocity" not in arrays:
+            raise InputError(f"{path} holds weights but not where the training stood; it cannot be resumed from")
         self.solver.velocity[...] = self.device.to_device(arrays["velocity"])
         self.phase, self.step, self.best, self.seconds = (state[k] for k in ("phase", "step", "best", "seconds"))
-        self.sums, self.counted, self.rows = state["sums"], state["counted"], state["rows"]
+        self.totals[...] = self.device.to_device(np.array([*(state["sums"][k] for k in SUMS), state["counted"], 0.0]))
+        self.rows = state["rows"]
 
     def _solver(self) -> SGD:
         c = self.config
         return SGD(self.network, c["momentum"], c["decay"], c["clip"] or None)
 
-    def _divergence(self, phase: str, value: float, x: Any) -> str:
+    def _divergence(self, what: str, x: Any = None) -> str:
         where = first_nonfinite(self.network, x)
         kept = self.folder / "last.npz"
         good = f"the last good checkpoint is {kept}" if kept.exists() else "no checkpoint had been saved yet"
-        return f"the loss is {value} at step {self.step} of {phase}: {where}; {good}. Try a smaller --rate or --clip."
+        return f"{what}: {where}; {good}. Try a smaller --rate, or --clip 1."
 
 
 def first_nonfinite(network: Any, x: Any) -> str:
-    """Which layer first holds or makes a value that is not finite, in the order of a forward pass over x."""
+    """Which layer first holds, or makes in a forward pass over x, a value that is not finite."""
     for path, parameter in network.parameters().items():
         if not np.isfinite(backend.to_host(parameter)).all():
             return f"the parameter {path} is no longer finite"

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import scripts
 
 # The same examples on every run; no deadline, since CI's cores are shared.
 hypothesis.settings.register_profile("gland", derandomize=True, deadline=None, max_examples=30)
@@ -17,4 +18,19 @@ def warwick_dir() -> Path:
     folder = Path(os.environ.get("GLAND_WARWICK_QU", ROOT.parent / "shared" / "warwick_qu"))
     if not (folder / "Grade.csv").exists():
         pytest.skip(f"the Warwick-QU images are not in {folder}; set GLAND_WARWICK_QU to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory) -> Path:
+    """Twelve images of 64 x 64 pixels in the layout of Warwick-QU."""
+    return scripts.write_set(tmp_path_factory.mktemp("tiny") / "data", [f"train_{i + 1}" for i in range(12)])
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_data) -> Path:
+    """A whole run of train.py on tiny_data, never interrupted. Not to be written into."""
+    folder = tiny_data.with_name("run")
+    result = scripts.run("train.py", *scripts.TINY, "--data", tiny_data, "--out", folder, cwd=tiny_data.parent)
+    assert result.returncode == 0, result.stderr
     return folder

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import browser, seen
 
 from gland import loss
 from gland.audit import __main__, breaking, equations, evidence, layers, numeric, plain, plain_network, run, table
@@ -51,6 +52,16 @@ def test_every_fact_and_reading_is_shown_by_a_number(audit):
     out = audit[0].stdout
     for text in ("34,779", "15/18 = 83.3%", "f exact", "loss soft-target", "Eq. 4 as typeset", "no skip connections"):
         assert text in out
+
+
+@browser
+def test_the_whole_page_fits_a_desktop_and_a_phone(audit, tmp_path):
+    text = audit[1].read_text(encoding="utf-8")
+    for found in seen(text, tmp_path):
+        assert found["scroll"] <= found["client"], f"wider than the window at {found['width']} pixels"
+        assert found["maths"] >= 30 and found["flat"] == 0
+        assert found["images"] == 1 and found["missing"] == 0
+        assert found["type"] >= 12
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: m.name)
@@ -97,6 +108,13 @@ def test_break_one_shows_the_edit_and_exits_1(monkeypatch, capsys):
 def test_an_unknown_mistake_exits_2_with_a_sentence(capsys):
     assert __main__.main(["--break", "no-such-thing"]) == 2
     assert "--break list" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", [".", "/dev/null/page.html"])
+def test_a_page_that_cannot_be_written_exits_2_with_a_sentence_before_the_audit(path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "run", lambda picture: pytest.fail("the audit was run"))
+    assert __main__.main(["--html", path]) == 2
+    assert f"--html {path} " in capsys.readouterr().err
 
 
 def test_a_mistake_whose_text_is_not_in_the_code_is_refused():
@@ -168,6 +186,25 @@ def test_a_failed_check_is_printed_with_its_error():
     out = io.StringIO()
     table.summary(run.Audit([section], []), out)
     assert "FAILED Eq. 0: two and three: 3.3e-01 > 1e-13" in out.getvalue()
+
+
+def test_a_reader_who_leaves_early_gets_no_traceback():
+    command = [sys.executable, "-m", "gland.audit", "--break", "list"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as started:
+        started.stdout.close()
+        assert started.stderr.read() == ""
+    assert started.returncode == 1
+
+
+def test_a_failed_audit_exits_1(monkeypatch, capsys):
+    section = Section("Eq. 0", "made up")
+    section.compare("formula", "two and three", 2.0, 3.0)
+    monkeypatch.setattr(run, "run", lambda picture: run.Audit([section], [], seconds=1.0))
+    assert __main__.main([]) == 1
+    assert "1 checks of 1 subjects in 1 s: 1 FAILED" in capsys.readouterr().out
 
 
 def test_colours_only_on_a_terminal():

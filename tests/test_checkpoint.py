@@ -1,13 +1,17 @@
 """A checkpoint comes back whole, or one sentence says why not."""
 
+import errno
+import io
 import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gland import checkpoint
 from gland.errors import InputError
-from gland.files import write_atomic
+from gland.files import remove_leftovers, write_atomic
 from gland.networks import MultiLoss
 
 CONFIG = dict(network="joint", width=1, skip=True, prior="gradient", seed=5)
@@ -20,6 +24,13 @@ def run(tmp_path):
         tmp_path / "best.npz", MultiLoss(width=1, seed=7).parameters(), {"step": 3}, velocity=np.arange(4.0)
     )
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def whole_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "best.npz"
+    checkpoint.save(path, MultiLoss(width=1, seed=7).parameters(), {"step": 3}, velocity=np.arange(4.0))
+    return path, path.read_bytes()
 
 
 def test_parameters_state_and_arrays_come_back_bit_for_bit(run):
@@ -54,6 +65,22 @@ def test_a_truncated_file_is_one_sentence(run, keep):
         checkpoint.load(path)
 
 
+@given(place=st.integers(0, 10**6), change=st.integers(1, 255))
+def test_no_changed_byte_passes_unnoticed_or_escapes_as_another_exception(whole_file, place, change):
+    path, contents = whole_file
+    damaged = bytearray(contents)
+    damaged[place % len(contents)] ^= change
+    path.write_bytes(damaged)
+    expected = np.load(io.BytesIO(contents))
+    try:
+        parameters, state, arrays = checkpoint.load(path)
+    except InputError as error:
+        assert "best.npz" in str(error)
+    else:  # a byte that carries nothing, such as a file's date within the archive
+        assert state == {"step": 3} and np.array_equal(arrays["velocity"], expected["velocity"])
+        assert all(np.array_equal(v, expected[checkpoint.PARAMETER + k]) for k, v in parameters.items())
+
+
 def test_weights_of_another_width_are_refused_by_name(run):
     parameters, _, _ = checkpoint.load(run / "best.npz")
     with pytest.raises(InputError, match=r"classifier\.stage1\.conv1\.w is \(1, 3, 3, 3\), not \(2, 3, 3, 3\)"):
@@ -63,8 +90,31 @@ def test_weights_of_another_width_are_refused_by_name(run):
 def test_a_folder_without_config_is_not_a_run(tmp_path):
     with pytest.raises(InputError, match="is not a run"):
         checkpoint.load_config(tmp_path)
-    with pytest.raises(InputError, match="not a folder"):
+    with pytest.raises(InputError, match="does not exist"):
         checkpoint.load_config(tmp_path / "absent")
+
+
+def test_a_write_that_the_disk_refuses_is_one_sentence(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def full(file):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(InputError, match=r"file cannot be written: No space left on device"):
+        write_atomic(path, full)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(InputError, match=r"file/below cannot be written: (Not a directory|File exists)"):
+        write_atomic(path / "below", lambda file: None)
+
+
+def test_leftovers_of_a_killed_write_are_removed_and_nothing_else(tmp_path):
+    (tmp_path / ".last.npz.ab12.part").touch()
+    (tmp_path / "last.npz").touch()
+    (tmp_path / ".part of my notes").touch()
+    remove_leftovers(tmp_path)
+    assert {f.name for f in tmp_path.iterdir()} == {"last.npz", ".part of my notes"}
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -165,6 +165,35 @@ def test_another_seed_replaces_the_set(tmp_path, quick):
     assert json.loads((tmp_path / "p" / phantom.MARKER).read_text())["seed"] == 1
 
 
+def test_a_set_that_lacks_a_file_is_painted_anew(tmp_path, quick):
+    before = contents(phantom.write(tmp_path / "p", 10))
+    (tmp_path / "p" / "train_4_anno.png").unlink()
+    assert contents(phantom.write(tmp_path / "p", 10)) == before
+
+
+def test_of_two_processes_that_paint_the_same_set_the_second_leaves_the_first_ones_in_place(
+    tmp_path, quick, monkeypatch
+):
+    painting = phantom._paint_all
+
+    def another_is_faster(*arguments):
+        monkeypatch.setattr(phantom, "_paint_all", painting)
+        phantom.write(tmp_path / "p", 4)
+        (tmp_path / "p" / "in use").touch()
+        painting(*arguments)
+
+    monkeypatch.setattr(phantom, "_paint_all", another_is_faster)
+    phantom.write(tmp_path / "p", 4)
+    assert (tmp_path / "p" / "in use").exists()
+    assert [file.name for file in tmp_path.iterdir()] == ["p"]
+
+
+def test_a_place_that_cannot_be_written_to_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot be written to .*file/p: (Not a directory|File exists)"):
+        phantom.write(tmp_path / "file" / "p", 2)
+
+
 def test_an_interrupted_set_leaves_nothing_and_is_redone(tmp_path, quick, monkeypatch):
     working, count = phantom.paint, []
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from gland.data import read, read_image, release_warnings, summary, to_input
 from gland.data.__main__ import main
+from gland.data.sample import FLAT
 from gland.errors import InputError
 
 HEADING = "name,patient ID, grade (GlaS), grade (Sirinukunwattana et al. 2015)\r\n"
@@ -180,7 +181,16 @@ def test_to_input_centres_scales_and_is_channels_last():
     images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
     x = to_input(images)
     assert x.shape == (2, 3, 4, 5) and x.dtype == np.float32 and x.transpose(0, 2, 3, 1).flags.c_contiguous
-    np.testing.assert_allclose(x[1, 2, 3, 4], (images[1, 3, 4, 2] / 255 - 0.5) / 0.25, rtol=1e-6)
+    channel = images[1, ..., 2].astype(float)
+    expected = (channel - channel.mean()) / np.sqrt(channel.var() + FLAT**2)
+    np.testing.assert_allclose(x[1, 2], expected, rtol=1e-5)
+
+
+def test_to_input_takes_the_stain_out_and_leaves_a_blank_image_blank():
+    image = np.random.default_rng(0).integers(60, 180, (1, 30, 30, 3)).astype(np.float32)
+    stained = image * np.float32([0.7, 1.2, 0.9]) + np.float32([20, -30, 5])
+    np.testing.assert_allclose(to_input(stained), to_input(image), atol=0.02)  # but for FLAT the same
+    assert not to_input(np.full((1, 8, 8, 3), 240, np.uint8)).any()
 
 
 def test_the_real_training_images_are_read_whole(warwick_samples):

@@ -57,21 +57,29 @@ def test_deconvolutions_are_proven(data, x, o):
     proven(layer, x)
 
 
-@given(st.data(), images(smallest=2))
+@given(st.data(), images())
 def test_pools_are_proven(data, x):
     draw = data.draw
     kernel, stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3))), draw(st.integers(1, 3))
     pad = draw(st.integers(0, min(kernel) // 2))
     assume(all(n + 2 * pad >= k for n, k in zip(x.shape[2:], kernel, strict=True)))
-    proven(layers.MaxPool2d(kernel, stride, pad, draw(st.booleans())), x)
-    proven(layers.AvgPool2d(kernel, stride, pad), x)
-    proven(layers.GlobalAvgPool(), x)
+    ceil_mode = draw(st.booleans())
+    largest, mean = layers.MaxPool2d(kernel, stride, pad, ceil_mode), layers.AvgPool2d(kernel, stride, pad)
+    whole = layers.GlobalAvgPool()
+    assert np.array_equal(largest.forward(x)[0], reference.max_pool(x, kernel, stride, pad, ceil_mode)[0])
+    np.testing.assert_allclose(mean.forward(x)[0], reference.avg_pool(x, kernel, stride, pad), atol=1e-12)
+    np.testing.assert_allclose(whole.forward(x)[0], [[c.sum() / c.size for c in image] for image in x], atol=1e-12)
+    for layer in (largest, mean, whole):
+        proven(layer, x)
 
 
 @given(images(), st.integers(1, 9), st.integers(1, 9))
 def test_upsampling_is_proven(x, oh, ow):
-    proven(layers.UpsampleBilinear((oh, ow)), x)
-    proven(layers.UpsampleNearest((oh, ow)), x)
+    bilinear, nearest = layers.UpsampleBilinear((oh, ow)), layers.UpsampleNearest((oh, ow))
+    np.testing.assert_allclose(bilinear.forward(x)[0], reference.upsample_bilinear(x, (oh, ow)), atol=1e-12)
+    assert np.array_equal(nearest.forward(x)[0], reference.upsample_nearest(x, (oh, ow)))
+    proven(bilinear, x)
+    proven(nearest, x)
 
 
 @given(images())
@@ -122,33 +130,95 @@ def test_softmax_by_hand():
     np.testing.assert_allclose(layers.Softmax().input_grad(np.array([[1.0, 0]]), cache), [[0.1875, -0.1875]])
 
 
-ALL = [
-    layers.Conv2d(2, 3, 3, pad=1, rng=RNG(0)),
-    layers.ConvReLU(2, 3, 3, pad=1, rng=RNG(0)),
-    layers.Deconv2d(2, 3, 2, stride=2, rng=RNG(0)),
-    layers.MaxPool2d(2),
-    layers.AvgPool2d(2),
-    layers.GlobalAvgPool(),
-    layers.UpsampleBilinear(9),
-    layers.UpsampleNearest(9),
-    layers.ReLU(),
-    layers.Softmax(),
-    layers.LogSoftmax(),
+def dropout():
+    layer = layers.Dropout(0.5)
+    layer.rng = RNG(0)
+    return layer
+
+
+IMAGE = (2, 4, 9, 6)
+ALL = [  # each layer with the shape of an input
+    (layers.Conv2d(4, 3, 3, pad=1, rng=RNG(0)), IMAGE),
+    (layers.Conv2d(4, 6, (3, 1), stride=2, dilation=2, groups=2, rng=RNG(0)), IMAGE),
+    (layers.ConvReLU(4, 3, 3, pad=1, rng=RNG(0)), IMAGE),
+    (layers.ConvReLU(16, 32, 3, pad=1, rng=RNG(0)), (2, 16, 40, 36)),  # large enough for every fast path
+    (layers.Deconv2d(4, 3, 2, stride=2, rng=RNG(0)), IMAGE),
+    (layers.Deconv2d(32, 16, 2, stride=2, rng=RNG(0)), (2, 32, 20, 18)),
+    (layers.Linear(5, 3, rng=RNG(0)), (4, 5)),
+    (layers.MaxPool2d(2), IMAGE),
+    (layers.MaxPool2d(3, 2, 1, ceil_mode=True), IMAGE),
+    (layers.AvgPool2d(2), IMAGE),
+    (layers.GlobalAvgPool(), IMAGE),
+    (layers.UpsampleBilinear(11), IMAGE),
+    (layers.UpsampleNearest(11), IMAGE),
+    (layers.LocalResponseNorm(), IMAGE),
+    (layers.ReLU(), IMAGE),
+    (dropout(), IMAGE),
+    (layers.Softmax(), IMAGE),
+    (layers.LogSoftmax(), IMAGE),
 ]
 
 
-@pytest.mark.parametrize("layer", ALL, ids=lambda layer: type(layer).__name__)
-def test_float32_in_gives_float32_out_everywhere(layer):
-    x = RNG(0).standard_normal((2, 2, 6, 6)).astype(np.float32)
+def every_layer(test):
+    ids = [f"{type(layer).__name__}-{i}" for i, (layer, _) in enumerate(ALL)]
+    return pytest.mark.parametrize(("layer", "shape"), ALL, ids=ids)(test)
+
+
+def locked(shape, seed):
+    x = RNG(seed).standard_normal(shape).astype(np.float32)
+    x.flags.writeable = False
+    return x
+
+
+@every_layer
+def test_float32_in_gives_float32_out_and_no_argument_is_written_into(layer, shape):
+    x = locked(shape, 0)
     y, cache = layer.forward(x)
-    dy = np.ones_like(y)
-    for result in (y, layer.input_grad(dy, cache), layer.backward(dy, cache), layer.tangent(x, cache)):
-        assert result.dtype == np.float32
+    dy = locked(y.shape, 1)
+    before = [getattr(layer, name).copy() for name in layer.names]
+    results = [y, layer.input_grad(dy, cache), layer.backward(dy, cache), layer.tangent(x, cache)]
+    curved = layer.second_order(x, dy, cache)
+    results += [] if curved is None else [curved]
+    assert {r.dtype for r in results} == {np.dtype(np.float32)}
+    assert all(np.array_equal(getattr(layer, name), value) for name, value in zip(layer.names, before, strict=True))
 
 
-@pytest.mark.parametrize("layer", ALL, ids=lambda layer: type(layer).__name__)
-def test_a_layer_used_twice_keeps_its_two_calls_apart(layer):
-    a, b = RNG(0).standard_normal((2, 1, 2, 6, 6)).astype(np.float32)
+def gradients_of(layer, dy, cache):
+    """dx and the gradient of every parameter of one backward pass, from zero."""
+    layer.zero_grad()
+    dx = layer.backward(dy, cache)
+    return [dx.copy(), *(getattr(layer, "d" + name).copy() for name in layer.names)]
+
+
+def twice_the_same_bits(layer, shape):
+    y, cache = layer.forward(locked(shape, 0))
+    dy = locked(y.shape, 1)
+    first, second = gradients_of(layer, dy, cache), gradients_of(layer, dy, cache)
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@every_layer
+def test_a_backward_pass_run_twice_gives_the_same_bits(layer, shape):
+    assert twice_the_same_bits(layer, shape)
+
+
+def test_a_backward_pass_that_uses_up_its_cache_is_caught():
+    class UsesUp(layers.Linear):
+        def backward(self, dy, cache):
+            dx = super().backward(dy, cache)
+            cache.x.flags.writeable = True
+            cache.x[...] *= 2  # the planted mistake
+            return dx
+
+        def forward(self, x):
+            return super().forward(x.copy())
+
+    assert not twice_the_same_bits(UsesUp(5, 3, rng=RNG(0)), (4, 5))
+
+
+@every_layer
+def test_a_layer_used_twice_keeps_its_two_calls_apart(layer, shape):
+    a, b = RNG(0).standard_normal((2, *shape)).astype(np.float32)
     y, first = layer.forward(a)
     dy = RNG(1).standard_normal(y.shape).astype(np.float32)
     before = layer.input_grad(dy, first)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from gland import postprocess
+from gland.data.splits import BY
 from gland.errors import InputError
 from gland.scores import COLUMNS, MORE_COLUMNS, difference
 from gland.table1 import __main__ as command
@@ -51,6 +52,12 @@ def test_every_ablation_changes_what_it_says_and_nothing_else():
     for job in plan[5:]:
         changed = {name for name in joint if job.config[name] != joint[name]}
         assert changed == set(jobs.ABLATIONS[job.title])
+
+
+def test_every_way_to_split_has_its_heading():
+    assert set(BY) <= set(report.SPLITS)
+    for by in BY:
+        assert f"by {by.replace('_', ' ')}" in report.markdown([report.Entry(by, "U-Net", [row(dsc=0.5)], 1.0)], [], "")
 
 
 def test_training_options_hold_for_all_networks():

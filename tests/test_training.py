@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gland import checkpoint, config, data
+from gland.errors import InputError
 from gland.training import Diverged, Interrupted, Training, first_nonfinite
 
 
@@ -139,6 +140,46 @@ def test_a_diverged_run_names_step_and_layer_and_keeps_the_last_good_checkpoint(
     assert state["step"] == 2 and all(np.isfinite(v).all() for v in parameters.values())
 
 
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    run = training(tmp_path, "--save-every", "0")
+    update = run.solver.step
+
+    def overshoot(rate):
+        update(rate)
+        if run.step == 1:
+            run.network.flat[7] = np.inf  # as an infinite gradient under a finite loss would leave it
+
+    run.solver.step = overshoot
+    with pytest.raises(Diverged, match=r"no longer finite after step 2 of pretrain: the parameter classifier\."):
+        run.run()
+    parameters, state, _ = checkpoint.load(tmp_path / "last.npz")
+    assert state["step"] == 1 and all(np.isfinite(v).all() for v in parameters.values())
+
+
+def test_weights_alone_are_not_resumed_from(tmp_path):
+    training(tmp_path).run()
+    (tmp_path / "best.npz").replace(tmp_path / "last.npz")
+    with pytest.raises(InputError, match=r"last\.npz holds weights but not where the training stood"):
+        training(tmp_path).restore()
+
+
+def test_a_second_ctrl_c_stops_at_once_and_keeps_the_last_checkpoint(tmp_path):
+    run = training(tmp_path, "--save-every", "0")
+    step = run._step
+
+    def twice(*args):
+        step(*args)
+        if run.phase == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    run._step = twice
+    with pytest.raises(Interrupted, match=r"Stopped at once; .*--resume"):
+        run.run()
+    assert checkpoint.load(tmp_path / "last.npz")[1]["step"] == 3  # the end of pre-training
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_an_overflow_is_traced_to_the_layer_that_makes_it(tmp_path):
     run = training(tmp_path)
     run.network.layers["classifier.stage2.conv1"].w[...] = 1e30

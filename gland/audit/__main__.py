@@ -1,7 +1,10 @@
 """python -m gland.audit"""
 
 import argparse
+import os
 import sys
+import tempfile
+from pathlib import Path
 
 from gland.audit import breaking, run, table
 from gland.audit.mistakes import MISTAKES
@@ -19,11 +22,18 @@ def main(arguments: list[str] | None = None) -> int:
         help="audit a broken copy; 'all': every mistake in turn, 'list': their names",
     )
     options = parser.parse_args(arguments)
+    if options.mistake and (options.html or options.all):
+        parser.error("--break goes without --html and --all")
     try:
-        return _run(options)
+        status = _run(options)
+        sys.stdout.flush()
+        return status
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read along, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -35,6 +45,8 @@ def _run(options: argparse.Namespace) -> int:
         return 0 if breaking.all_mistakes() else 1
     if options.mistake:
         return 0 if breaking.one_mistake(breaking.find(options.mistake)) else 1
+    if options.html:
+        _can_be_written(Path(options.html))
     audit = run.run(picture=bool(options.html))
     table.summary(audit)
     if options.all:
@@ -45,6 +57,17 @@ def _run(options: argparse.Namespace) -> int:
         page.write(audit, options.html)
         print(f"{options.html} written")
     return 0 if audit.passed else 1
+
+
+def _can_be_written(path: Path) -> None:
+    """Raise InputError if a file cannot be written there, before the audit's half minute rather than after it."""
+    if path.is_dir():
+        raise InputError(f"--html {path} is a directory; it takes the name of a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise InputError(f"--html {path} cannot be written: {error.strerror}") from None
 
 
 if __name__ == "__main__":

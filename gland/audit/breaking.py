@@ -17,9 +17,7 @@ from gland.errors import InputError
 
 @contextmanager
 def broken(mistake: Mistake) -> Iterator[None]:
-    """The mistake is in the code while this lasts. A function's code object is exchanged, so every reference to it
-    sees it.
-    """
+    """The mistake is in the code while this lasts. A function's code object is exchanged, so every reference to it sees it."""
     before = [(edit.function, edit.function.__code__) for edit in mistake.edits]
     patched = [patched_code(edit) for edit in mistake.edits]
     try:
@@ -32,9 +30,7 @@ def broken(mistake: Mistake) -> Iterator[None]:
 
 
 def patched_code(edit: Edit) -> CodeType:
-    """The function's code with old replaced by new. Raises ValueError if old does not occur exactly once in its
-    source.
-    """
+    """The function's code with old replaced by new. Raises ValueError if old does not occur exactly once in its source."""
     lines, first = inspect.getsourcelines(edit.function)
     source = textwrap.dedent("".join(lines))
     if source.count(edit.old) != 1:
@@ -74,7 +70,7 @@ def all_mistakes(out: TextIO | None = None) -> bool:
     """Prints the table mistake -> first check that caught it; True if all are caught."""
     paint, caught = table.Paint(out), 0
     print(paint.bold(f"{'mistake':<26}{'caught by':<18}{'error':>9}  check"), file=out)
-    for mistake in tqdm(MISTAKES, unit="mistake", leave=False, delay=2):
+    for mistake in tqdm(MISTAKES, unit="mistake", leave=False, delay=2, disable=None):
         with broken(mistake):
             found = run.first_failure(order(mistake))
         if found is None:

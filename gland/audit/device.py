@@ -7,7 +7,7 @@ import numpy as np
 from gland import backend
 from gland.audit import layers as layer_audit
 from gland.audit.evidence import Section, Tolerance, difference
-from gland.audit.joint import LAM, batch
+from gland.audit.example import LAM, batch
 from gland.errors import InputError
 from gland.networks.multiloss import MultiLoss
 

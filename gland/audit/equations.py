@@ -1,6 +1,4 @@
-"""Eqs. (1), (2), (4), (5) and (6): each function and its gradient against the formula in 50 digits and a complex
-step.
-"""
+"""Eqs. (1), (2), (4), (5) and (6): each function and its gradient against the formula in 50 digits and a complex step."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,6 +1,4 @@
-"""What the audit collects: for each subject its formula, the functions that compute it, and checks with error and
-tolerance.
-"""
+"""What the audit collects: for each subject its formula, the functions that compute it, and checks with error and tolerance."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,20 +23,17 @@ KINDS = {
     "formula": Tolerance(
         1e-13,
         "The transcription is exact (fractions) or has 50 digits, so all of the difference is the package's rounding "
-        "in "
-        "float64: about 1e-16 per operation over at most a few hundred operations, 1e-14; ten times that.",
+        "in float64: about 1e-16 per operation over at most a few hundred operations, 1e-14; ten times that.",
     ),
     "gradient": Tolerance(
         1e-12,
-        "A complex step subtracts nothing and its step of 1e-30 leaves no truncation error, so both sides carry "
-        "only the "
-        "rounding of some thousand float64 operations; a wrong term would show as an error near 1.",
+        "A complex step subtracts nothing and its step of 1e-30 leaves no truncation error, so both sides carry only "
+        "the rounding of some thousand float64 operations; a wrong term would show as an error near 1.",
     ),
     "adjoint": Tolerance(
         1e-12,
         "<tangent(tx), dy> = <tx, input_grad(dy)> has no step size at all. Two sums of some thousand products in "
-        "float64, "
-        "relative to the sum of the products' magnitudes.",
+        "float64, relative to the sum of the products' magnitudes.",
     ),
     "second": Tolerance(1e-12, "As for the gradient: a complex step through the hand-written first derivative."),
     "float32": Tolerance(
@@ -50,14 +45,12 @@ KINDS = {
     "network": Tolerance(
         1e-10,
         "Twenty layers, and a division by each map's maximum: rounding of 1e-16 is amplified by every layer's "
-        "condition; "
-        "1e-10 still leaves ten digits between rounding and a missing term.",
+        "condition; 1e-10 still leaves ten digits between rounding and a missing term.",
     ),
     "network32": Tolerance(
         1e-2,
         "float32 through twenty layers against float64. A rectifier or maximum that is decided the other way by "
-        "rounding "
-        "changes single terms, so this compares whole tensors by their largest element.",
+        "rounding changes single terms, so this compares whole tensors by their largest element.",
     ),
     "device": Tolerance(1e-4, "float32 sums in another order on the device; as for float32."),
     "fact": Tolerance(0.0, "The statement holds or it does not."),
@@ -99,6 +92,10 @@ class Section:
         value, why = tolerance or KINDS[kind]
         self.checks.append(Check(kind, what, float(error), value, why))
 
+    def claim(self, what: str, holds: bool) -> None:
+        """Add the check that a statement holds."""
+        self.add("fact", what, 0 if holds else inf)
+
     def attempt(self, what: str, check: Callable[[], None]) -> None:
         """Run check; what crashes has not been shown to be right, so an exception is a failed check."""
         try:
@@ -112,9 +109,7 @@ class Section:
 
     @property
     def passed(self) -> bool:
-        """Every check passes; a subject with neither checks nor measured numbers, and not skipped, shows nothing
-        and fails.
-        """
+        """Every check passes; a subject with neither checks nor measured numbers, and not skipped, shows nothing and fails."""
         return all(check.passed for check in self.checks) and bool(self.checks or self.numbers or self.skipped)
 
     def worst(self, kind: str) -> float | None:
@@ -157,4 +152,6 @@ def where(function: Callable) -> str:
     function = unwrap(getattr(function, "__func__", function))
     path = Path(getsourcefile(function) or "?").resolve()
     shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name
-    return f"{shown}:{getsourcelines(function)[1]}"
+    lines, first = getsourcelines(function)
+    decorators = next(i for i, line in enumerate(lines) if line.lstrip().startswith(("def ", "class ")))
+    return f"{shown}:{first + decorators}"

@@ -1,6 +1,4 @@
-"""Small synthetic images, two to learn from and two unseen, and a network that has trained on the first for a
-moment.
-"""
+"""Small synthetic images, two to learn from and two unseen, and a network that has trained on the first for a moment."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,9 +24,7 @@ class Images(NamedTuple):
 
 @lru_cache(1)
 def painted() -> tuple[Images, Images]:
-    """Images to learn from, and unseen ones: a benign and a malignant field each, every 6x6 block of pixels one
-    pixel.
-    """
+    """Images to learn from, and unseen ones: a benign and a malignant field each, every 6x6 block of pixels one pixel."""
     with ThreadPoolExecutor(2) as pool:
         fields = list(pool.map(lambda n: _field(np.random.default_rng([n % 2, 5 + n // 2]), bool(n % 2)), range(4)))
     sets = [zip(*fields[:2]), zip(*fields[2:])]

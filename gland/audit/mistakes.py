@@ -1,8 +1,7 @@
-"""Reads mistakes.txt: mistakes that people make in backward passes, each as an edit of a line or two of the real
-code.
-"""
+"""Reads mistakes.txt: mistakes that people make in backward passes, each as an edit of a line or two of the real code."""
 
 from collections.abc import Callable
+from inspect import unwrap
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import NamedTuple
@@ -29,7 +28,9 @@ def _read(text: str) -> tuple[Mistake, ...]:
         name, story = heading.split(": ", 1)
         edits = zip(lines[::3], lines[1::3], lines[2::3])
         found.append(
-            Mistake(name, story, tuple(Edit(resolve_name(f.strip()), old[4:], new[4:]) for f, old, new in edits))
+            Mistake(
+                name, story, tuple(Edit(unwrap(resolve_name(f.strip())), old[4:], new[4:]) for f, old, new in edits)
+            )
         )
     return tuple(found)
 

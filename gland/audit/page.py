@@ -92,16 +92,19 @@ def _error(error: float) -> str:
 
 
 def _summary(sections: list[Section]) -> str:
-    rows = [[_th("worst error of"), *map(_th, COLUMNS), _th("")]]
+    """What has a function of its own with its worst errors; below, the facts, each with the number that shows it."""
+    errors, facts = [[_th("worst error of"), _th(""), *map(_th, COLUMNS)]], [[_th("fact"), _th(""), _td("", "text")]]
     for s in sections:
-        errors = [s.worst(kind) for kind in COLUMNS]
-        cells = [_td("" if e is None else _error(e)) for e in errors]
-        if not s.computes and s.numbers:
-            cells = [_td(": ".join(s.numbers[0]), "text", len(COLUMNS))]
         mark = "skipped" if s.skipped else "FAILED" if not s.passed else "ok" if s.checks else "measured"
-        link = f'<th><a href="#{_anchor(s)}">{escape(s.key)}</a></th>'
-        rows.append([link, *cells, _td(mark, _class(s.passed), len(COLUMNS) + 1 - len(cells) if s.skipped else 1)])
-    return _table(rows)
+        first = [f'<th><a href="#{_anchor(s)}">{escape(s.key)}</a></th>', _td(mark, _class(s.passed))]
+        if s.skipped:
+            errors.append([*first, _td(s.skipped, "text", len(COLUMNS))])
+        elif not s.computes and s.numbers:
+            facts.append([*first, _td(": ".join(s.numbers[0]), "text")])
+        else:
+            worst = [s.worst(kind) for kind in COLUMNS]
+            errors.append([*first, *(_td("" if e is None else _error(e)) for e in worst)])
+    return _table(errors) + (_table(facts) if len(facts) > 1 else "")
 
 
 def _subject(section: Section) -> str:
@@ -120,10 +123,9 @@ def _subject(section: Section) -> str:
     picture = pictures.scatter(section)
     caption = f"<figcaption>{len(section.scatter)} elements of the gradient</figcaption>"
     return (
-        f'{title}<div class="formula">{mathml(section.formula)}</div><p>{escape(section.notes)}</p>'
+        f'{title}<div class="formula">{mathml(section.formula)}</div><p class="notes">{escape(section.notes)}</p>'
         f'<div class="beside"><div class="code">{"".join(sources)}</div>'
-        f"<div "
-        f'class="evidence">{picture and f"<figure>{picture}{caption}</figure>"}{_checks(section)}</div></div></section>'
+        f'<div class="evidence">{picture and f"<figure>{picture}{caption}</figure>"}{_checks(section)}</div></div></section>'
     )
 
 
@@ -132,7 +134,8 @@ def _checks(section: Section) -> str:
     for c in section.checks:
         mark = "" if c.passed else "failed"
         rows.append([_td(c.kind, mark), _td(c.what, mark), _td(_error(c.error), mark), _td(_error(c.tolerance), mark)])
-    words = f"{len(section.checks)} checks, {'all passed' if section.passed else 'some FAILED'}"
+    count = len(section.checks)
+    words = f"{count} check{'' if count == 1 else 's'}, {'all passed' if section.passed else 'some FAILED'}"
     opened = "" if section.passed and len(section.checks) >= 12 else " open"
     summary = f'<summary class="{_class(section.passed)}">{words}</summary>'
     return f"<details{opened}>{summary}{_table(rows, 'checks')}</details>"
@@ -149,8 +152,8 @@ def _fact(section: Section) -> str:
 
 
 def _readings(audit: Audit) -> str:
-    names = "reading", "what differs", "L", "gradient's norm", "cosine", "pixels changed", "gland", "Dice"
-    rows = [[_th(name) for name in names]]
+    names = "L", "gradient's norm", "cosine", "pixels changed", "gland", "Dice"
+    rows = [[_th("reading"), _td("what differs", "text"), *map(_th, names)]]
     for m in audit.readings:
         cosine = "other weights" if m.cosine is None else f"{m.cosine:.3f}"
         after = [_td(f"{m.changed:.1%}"), _td(f"{m.gland:.0%}"), _td(f"{m.dice:.2f}")]

@@ -36,7 +36,7 @@ def priors() -> str:
     ]
     figure, axes = plt.subplots(2, len(columns), figsize=(1.25 * len(columns), 3.1), layout="constrained")
     for n, row in enumerate(axes):
-        rgb = ((x[n].transpose(1, 2, 0) * 63.75 + 127.5) / 255).clip(0, 1)
+        rgb = (x[n].transpose(1, 2, 0) / 5 + 0.6).clip(0, 1)  # colours as standardised, so without the stain
         for axis, name, picture in zip(row, columns, [rgb, mask[n], *(m[n] for m in run.f_k), run.f[n], p_gland[n]]):
             axis.imshow(picture, vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
             axis.set(xticks=[], yticks=[])
@@ -59,8 +59,7 @@ def scatter(section: Section, most: int = 400) -> str:
         '<svg viewBox="-22 -6 228 228" role="img" aria-label="gradient by hand against complex step"><rect width="200" '
         'height="200"/>'
         f'<line x1="0" y1="200" x2="200" y2="0"/><g class="dots">{dots}</g><text x="100" y="217" '
-        f'text-anchor="middle">by '
-        f"hand</text>"
+        f'text-anchor="middle">by hand</text>'
         '<text x="-8" y="100" text-anchor="middle" transform="rotate(-90 -8 100)">complex step</text>'
         f'<text x="200" y="217" text-anchor="end">{reach:.2g}</text><text x="0" y="217">{-reach:.2g}</text></svg>'
     )

@@ -126,9 +126,7 @@ def global_avg_pool(x):
 
 
 def _bilinear_taps(n, out, i, one):
-    """Where output pixel i of `out` falls among n inputs, centres at half-integers: two neighbours and their
-    weights.
-    """
+    """Where output pixel i of `out` falls among n inputs, centres at half-integers: two neighbours and their weights."""
     position = min(max((one * (2 * i + 1) * n / out - 1) / 2, 0 * one), one * (n - 1))
     low = int(position)
     return [(low, 1 - (position - low)), (min(low + 1, n - 1), position - low)]
@@ -269,9 +267,7 @@ def weight_loss_grad(logits, mask, f):
 
 
 def combine(g, z, size, kind):
-    """f: the mean over channels of the positive part of g (or g z), over its largest value, stretched to size,
-    mean over k.
-    """
+    """f: the mean over channels of the positive part of g (or g z), over its largest value, stretched to size, mean over k."""
     k_ = len(g)
     f = zeros(len(g[0]), *size)
     for g_k, z_k in zip(g, z, strict=True):

@@ -71,9 +71,7 @@ class PlainJoint:
         return conv3(x, self.w[f"classifier.stage{k}.conv{m}.w"], self.w[f"classifier.stage{k}.conv{m}.b"])
 
     def classify(self, x):
-        """Logits a, z_1..z_K, the features before each pool, and for every stage the signs and winners that were
-        met.
-        """
+        """Logits a, z_1..z_K, the features before each pool, and for every stage the signs and winners that were met."""
         pooled, features, met = [], [], []
         for k in range(1, STAGES + 1):
             on = []

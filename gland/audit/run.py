@@ -1,10 +1,9 @@
-"""Runs the sections, in order, and turns an exception into a failed check: what crashes has not been shown to be
-right.
-"""
+"""Runs the sections, in order, and turns an exception into a failed check: what crashes has not been shown to be right."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ class Audit(NamedTuple):
     sections: list[Section]
     readings: list[readings.Measured]
     picture: str = ""  # of the prior, as a data URL; only where a page is asked for
+    seconds: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -43,10 +43,11 @@ def one(key: str, build: Callable[[], Section]) -> Section:
 
 def run(picture: bool = False) -> Audit:
     """Checks here, and what trains a little network, facts and readings, in a second process meanwhile."""
+    start = perf_counter()
     local = [*checks(), *device.sections()]
     remote = [key for key, _ in facts.sections()]
     context = multiprocessing.get_context("spawn")
-    with tqdm(total=len(local) + len(remote) + 1, unit="subject", leave=False, delay=2) as bar:
+    with tqdm(total=len(local) + len(remote) + 1, unit="subject", leave=False, delay=2, disable=None) as bar:
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             jobs = [pool.submit(_fact, key) for key in remote]
             measured = pool.submit(readings.measure)
@@ -59,7 +60,9 @@ def run(picture: bool = False) -> Audit:
                 done.append(one(key, build))
                 bar.update()
             bar.set_description("facts and readings")
-            return Audit(done + [job.result() for job in jobs], measured.result(), drawn.result() if drawn else "")
+            done += [job.result() for job in jobs]
+            image = drawn.result() if drawn else ""
+            return Audit(done, measured.result(), image, perf_counter() - start)
 
 
 def _picture() -> str:

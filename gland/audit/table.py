@@ -21,7 +21,8 @@ def summary(audit: Audit, out: TextIO | None = None) -> None:
         print(f"{paint.red('FAILED')} {section.key}: {check.what}: {check.error:.1e} > {check.tolerance:.0e}", file=out)
     count = sum(len(section.checks) for section in audit.sections)
     verdict = paint.green("all passed") if audit.passed else paint.red(f"{len(failed)} FAILED")
-    print(f"{count} checks of {len(audit.sections)} subjects: {verdict}", file=out)
+    took = "" if audit.seconds is None else f" in {audit.seconds:.0f} s"
+    print(f"{count} checks of {len(audit.sections)} subjects{took}: {verdict}", file=out)
 
 
 def line(section: Section, paint: "Paint") -> str:

@@ -2,22 +2,24 @@
 
 import sys
 
+from gland.console import Parser, call
 from gland.data import read, release_warnings, summary
-from gland.errors import InputError
+
+PROGRAM = "python -m gland.data"
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        print("usage: python -m gland.data FOLDER", file=sys.stderr)
-        return 2
-    try:
-        samples = read(arguments[0], progress=True)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(summary(samples), *(f"warning: {sentence}" for sentence in release_warnings(samples)), sep="\n")
-    return 0
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 all is readable, 2 something is wrong, and one sentence says what."""
+    p = Parser(prog=PROGRAM, description="Read a data folder, say what it holds and where it differs from the release.")
+    p.add_argument("folder", metavar="FOLDER", help="folder of Warwick-QU as released, or of a synthetic set")
+    options = p.parse_args(arguments)
+
+    def work() -> None:
+        samples = read(options.folder, progress=True)
+        print(summary(samples), *(f"warning: {sentence}" for sentence in release_warnings(samples)), sep="\n")
+
+    return call(PROGRAM, work)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

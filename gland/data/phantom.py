@@ -53,23 +53,46 @@ def write(folder: str | Path, images: int | Mapping[str, int] = IMAGES, seed: in
     if any(n < 0 for n in counts.values()) or not sum(counts.values()):
         raise InputError(f"a phantom set of {images} images cannot be made; ask for at least one.")
     settings = {"version": VERSION, "images": counts, "seed": seed}
-    if _settings(folder) == settings:
+    fields = plan(counts, seed)
+    if _holds(folder, settings, fields):
         return folder
     if folder.exists() and not (folder.is_dir() and (_settings(folder) or not any(folder.iterdir()))):
         raise InputError(f"{folder} exists and is not a phantom set; choose another folder for it.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        _paint_all(unfinished, plan(counts, seed), seed, workers)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise InputError(f"the phantom set cannot be written to {folder}: {error.strerror}") from None
+    try:
+        _paint_all(unfinished, fields, seed, workers)
         write_text(unfinished / MARKER, json.dumps(settings))
         unfinished.chmod(0o755)
+        _put(unfinished, folder, settings, fields)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def _put(unfinished: Path, folder: Path, settings: dict, fields: list[Field]) -> None:
+    """Rename, unless another process has finished the same set meanwhile: that one may be in use already."""
+    if _holds(folder, settings, fields):
+        return
+    try:
         if folder.exists():
             shutil.rmtree(folder)
         unfinished.rename(folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    return folder
+    except OSError as error:
+        if not _holds(folder, settings, fields):
+            raise InputError(f"the phantom set cannot be put in place at {folder}: {error.strerror}") from None
+
+
+def _holds(folder: Path, settings: dict, fields: list[Field]) -> bool:
+    """Is this very set there, with every file that it should have?"""
+    if _settings(folder) != settings:
+        return False
+    names = [name for field in fields for name in field.names]
+    files = ["Grade.csv", *(f"{name}{kind}.png" for name in names for kind in ("", "_anno"))]
+    return all((folder / file).is_file() for file in files)
 
 
 def plan(counts: Mapping[str, int], seed: int) -> list[Field]:

@@ -21,12 +21,28 @@ class Sample(NamedTuple):
         return self.name.split("_")[0]
 
 
+FLAT = 5.0  # of 255: a channel that varies by less is not blown up to full contrast
+
+
+def colour_statistics(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sqrt(variance + FLAT^2) of each channel of an image (..., 3) in 0..255, as float32 (3,)."""
+    pixels = np.asarray(image, np.float32).reshape(-1, 3)
+    mean = pixels.mean(axis=0, dtype=np.float64)
+    variance = np.square(pixels - mean.astype(np.float32)).mean(axis=0, dtype=np.float64)
+    return mean.astype(np.float32), np.sqrt(variance + FLAT**2).astype(np.float32)
+
+
 def to_input(images: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
-    """Network input (N, 3, H, W) float32, value (rgb / 255 - 0.5) / 0.25, in channels-last memory.
+    """Network input (N, 3, H, W) float32 in channels-last memory: each image's channels with mean 0 and deviation 1.
 
     images: (N, H, W, 3), or a sequence of (H, W, 3) of one size, in 0..255 (uint8, or float after augmentation).
+
+    How strongly a section was stained says little about its glands, and it is what differs most between images. Taken out
+    of every image by itself, it halves the loss that the same short training reaches (docs/results.md).
     """
-    x = np.array(images, dtype=np.float32)  # a copy: the next two lines work in place
-    x -= 127.5
-    x /= 63.75
+    x = np.array(images, dtype=np.float32)  # a copy: the next lines work in place
+    for image in x:
+        mean, deviation = colour_statistics(image)
+        image -= mean
+        image /= deviation
     return x.transpose(0, 3, 1, 2)

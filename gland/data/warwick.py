@@ -48,8 +48,9 @@ def read(folder: str | Path, parts: Sequence[str] = PARTS, progress: bool = Fals
     images = _image_files(folder, parts)
     if not images:
         raise InputError(f"{folder} holds no image of {', '.join(parts)}, such as train_1.bmp or train_1.png.")
-    files = tqdm(images.items(), desc=f"reading {folder.name}", unit="image", disable=not progress, leave=False)
-    return with_visual_fields([_read_sample(name, file, grades) for name, file in files])
+    with tqdm(images.items(), f"reading {folder.name}", unit="image", disable=not progress, leave=False) as files:
+        samples = [_read_sample(name, file, grades) for name, file in files]
+    return with_visual_fields(samples)
 
 
 def read_grades(file: Path) -> dict[str, Grade]:
@@ -78,9 +79,9 @@ def read_grades(file: Path) -> dict[str, Grade]:
     return grades
 
 
-def read_image(file: str | Path) -> np.ndarray:
-    """Any RGB image file as (H, W, 3) uint8. Raises InputError."""
-    pixels, mode = _decode(Path(file))
+def read_image(file: str | Path, convert: bool = False) -> np.ndarray:
+    """Any RGB image file as (H, W, 3) uint8; convert: grey, palette and transparent ones too. Raises InputError."""
+    pixels, mode = _decode(Path(file), "RGB" if convert else None)
     if mode != "RGB":
         raise InputError(f"{file} has mode {mode}; an image must be 8-bit RGB.")
     return pixels
@@ -149,11 +150,15 @@ def _read_sample(name: str, file: Path, grades: dict[str, Grade]) -> Sample:
     return Sample(name, image, instances, *grades[name])
 
 
-def _decode(file: Path) -> tuple[np.ndarray, str]:
-    """Pixels and Pillow mode. Pillow reports damage by many exception types, so all of them become one sentence."""
+def _decode(file: Path, mode: str | None = None) -> tuple[np.ndarray, str]:
+    """Pixels and Pillow mode, converted to `mode` where one is given.
+
+    Pillow reports damage by many exception types, so all of them become one sentence.
+    """
     try:
         with Image.open(file) as image:
             image.load()
+            image = image.convert(mode) if mode else image
             return np.asarray(image), image.mode
     except FileNotFoundError:
         raise InputError(f"{file} does not exist.") from None

@@ -1,7 +1,7 @@
 """The layers, one short file each. gland/layers/base.py states the protocol that they all follow."""
 
 from gland.layers.activation import Dropout, ReLU
-from gland.layers.base import Layer
+from gland.layers.base import Layer, start_small
 from gland.layers.conv import Conv2d, ConvReLU
 from gland.layers.deconv import Deconv2d
 from gland.layers.linear import Linear
@@ -26,4 +26,5 @@ __all__ = [
     "Softmax",
     "UpsampleBilinear",
     "UpsampleNearest",
+    "start_small",
 ]

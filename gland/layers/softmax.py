@@ -1,4 +1,4 @@
-"""Softmax and its logarithm over axis 1: the only curved layers, so the only ones whose second-order pass returns a dx."""
+"""Softmax and its logarithm over axis 1. Both are curved, so their second-order pass returns a dx."""
 
 from typing import NamedTuple
 

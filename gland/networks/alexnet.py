@@ -50,6 +50,7 @@ class AlexNet(Network):
     """
 
     kind = "class"
+    random = True  # dropout
 
     def __init__(self, width: int = 96, size: int = 224, seed: int = 0, dtype: Any = np.float32) -> None:
         if width < 6 or width % 6:

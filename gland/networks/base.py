@@ -23,6 +23,7 @@ class Network:
     flat: Array
     flat_grad: Array
     rng: np.random.Generator | None = None
+    random = False  # whether loss_and_grad draws from rng
 
     def _slots(self) -> Iterator[tuple[str, Layer, str]]:
         for path, layer in self.layers.items():

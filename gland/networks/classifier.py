@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from gland import ops
-from gland.layers import Conv2d, ConvReLU, GlobalAvgPool, MaxPool2d
+from gland.layers import Conv2d, ConvReLU, GlobalAvgPool, MaxPool2d, start_small
 
 Array = Any
 
@@ -72,7 +72,7 @@ class Classifier:
     def __init__(self, widths, rng, dtype, head=True):
         channels = (3, *widths)
         self.stages = [Stage(c, o, rng, dtype) for c, o in pairwise(channels)]
-        self.score = Conv2d(widths[-1], 2, 1, rng=rng, dtype=dtype) if head else None
+        self.score = start_small(Conv2d(widths[-1], 2, 1, rng=rng, dtype=dtype)) if head else None
         self.mean = GlobalAvgPool()
 
     def layers(self):

@@ -4,7 +4,7 @@ from z_K back to the image's size, where two last convolutions also see the imag
 from typing import Any, NamedTuple
 
 from gland import ops
-from gland.layers import Conv2d, ConvReLU, Deconv2d
+from gland.layers import Conv2d, ConvReLU, Deconv2d, start_small
 
 Array = Any
 
@@ -50,7 +50,7 @@ class Segmenter:
         inputs = (widths[-1] + 2 * scores, *outputs)
         self.stages = [UpStage(c, o, o if skip else 0, rng, dtype) for c, o in zip(inputs, outputs, strict=False)]
         self.conv = ConvReLU(outputs[-1] + 3 + prior, outputs[-1], 3, pad=1, rng=rng, dtype=dtype)
-        self.score = Conv2d(outputs[-1], 2, 3, pad=1, rng=rng, dtype=dtype)
+        self.score = start_small(Conv2d(outputs[-1], 2, 3, pad=1, rng=rng, dtype=dtype))
 
     def layers(self):
         named = {}

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gland import backend, loss, ops
-from gland.layers import Conv2d, ConvReLU, Deconv2d, Dropout, MaxPool2d
+from gland.layers import Conv2d, ConvReLU, Deconv2d, Dropout, MaxPool2d, start_small
 from gland.networks.base import Network
 from gland.networks.multiloss import Losses, Prediction
 
@@ -65,6 +65,7 @@ class UNet(Network):
     """x (N, 3, H, W), H and W multiples of 16 -> logits (N, 2, H, W), channel 0 gland.   width: channels of level 1."""
 
     kind = "seg"
+    random = True  # dropout
     multiple = 2 ** (LEVELS - 1)
 
     def __init__(self, width: int = 16, seed: int = 0, dtype: Any = np.float32) -> None:
@@ -74,7 +75,7 @@ class UNet(Network):
         self.pool = MaxPool2d(2)
         self.deconvs = [Deconv2d(2 * o, o, 2, stride=2, **start) for o in widths[-2::-1]]
         self.up = [Level(2 * o, o, 0, start) for o in widths[-2::-1]]
-        self.score = Conv2d(width, 2, 1, **start)
+        self.score = start_small(Conv2d(width, 2, 1, **start))
         self.layers = {}
         for k, level in enumerate(self.down, 1):
             self.layers |= {f"down{k}.conv1": level.conv1, f"down{k}.conv2": level.conv2}

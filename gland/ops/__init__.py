@@ -8,6 +8,8 @@ Names: `conv` goes forward, `conv_x` is its adjoint in x (the input gradient), `
 gradient), `max_pool_t` carries a tangent. Every result has the dtype of the first argument; no argument is written into.
 """
 
+import functools
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -213,6 +215,39 @@ def like(values: np.ndarray, x: Array) -> Array:
     return _room(x).like(values, x)
 
 
-def sgd_update(w: Array, dw: Array, v: Array, rate: float, momentum: float, decay: float) -> None:
-    """In place on flat arrays: v = momentum v + rate (dw + decay w);  w -= v  (gland/solver.py cites the formula)."""
-    _room(w).sgd_update(w, dw, v, rate, momentum, decay)
+def sgd_update(
+    w: Array, dw: Array, v: Array, rate: float | Array, momentum: float, decay: float, factor: Array | None = None
+) -> None:
+    """In place on flat arrays: v = momentum v + rate (factor dw + decay w);  w -= v  (gland/solver.py cites the formula).
+
+    factor: a number that limits the gradient, None for 1. On a device, a gradient that is not finite changes nothing.
+    """
+    _room(w).sgd_update(w, dw, v, rate, momentum, decay, factor)
+
+
+def tally(totals: Array, losses: Any, mask: Array | None, label: Array) -> None:
+    """In place: add a step's figures to totals (7,), float64, which live where the losses do; gland/ops/host_tally.py."""
+    _room(totals).tally(totals, losses, mask, label)
+
+
+def use_tf32(on: bool) -> None:
+    """Whether convolutions on the device multiply float32 on tensor cores: factors rounded to 10 bits after the point, a
+    relative error of up to 5e-4 each, sums in float32. Layers whose channels are no multiples of 4 stay in float32.
+    """
+    from gland.ops import device_conv
+
+    device_conv.use_tf32(on)
+
+
+def fused(function: Callable) -> Callable:
+    """A function of whole equations that, for device arrays, its namesake in gland/ops/device_fused.py replaces."""
+
+    @functools.wraps(function)
+    def dispatch(x, *args):
+        if type(x) is np.ndarray:
+            return function(x, *args)
+        from gland.ops import device_fused
+
+        return getattr(device_fused, function.__name__.lstrip("_"))(x, *args)
+
+    return dispatch

@@ -30,6 +30,7 @@ from gland.ops.host_pool import (
     max_pool_t,
     max_pool_x,
 )
+from gland.ops.host_tally import tally
 from gland.ops.host_upsample import upsample_bilinear, upsample_bilinear_x, upsample_nearest, upsample_nearest_x
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "softmax",
     "spatial_sum",
     "split",
+    "tally",
     "upsample_bilinear",
     "upsample_bilinear_x",
     "upsample_nearest",

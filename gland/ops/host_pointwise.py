@@ -146,12 +146,12 @@ def _between(whole, pieces, channels, copy):
     parallel(work, -(-len(whole) // step))
 
 
-def sgd_update(w, dw, v, rate, momentum, decay):
+def sgd_update(w, dw, v, rate, momentum, decay, factor=None):
     def work(thread, first, last):
         for i in range(first, last):
             at = slice(i * PIECE, (i + 1) * PIECE)
             step = w[at] * decay
-            step += dw[at]
+            step += dw[at] if factor is None else dw[at] * factor
             step *= rate
             v[at] *= momentum
             v[at] += step

@@ -1,24 +1,22 @@
 """python -m gland.table1: see --help."""
 
-import argparse
 import sys
 
+from gland.console import Parser, call
 from gland.data.splits import BY
-from gland.errors import InputError
 from gland.table1 import jobs, runner
 from gland.training import Interrupted
 
 DEFAULT_OUT = "runs/table1"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The options, with each one's default and unit in its help."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m gland.table1",
         description="Train and test all five networks of the paper's Table 1 under one protocol. "
         "Stopped, the same command goes on where it was.",
         epilog="Any training option of train.py may follow, such as --batch 8, and holds for all networks.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     p.add_argument("--data", metavar="DIR", help="folder of Warwick-QU as released; none: the synthetic set")
     p.add_argument("--out", metavar="DIR", default=DEFAULT_OUT, help="folder for the runs and the tables")
@@ -47,18 +45,18 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 bad input, 130 stopped."""
-    options, training_options = parser().parse_known_args(arguments)
-    try:
-        print(runner.run(jobs.plan(options, training_options), options))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (Interrupted, KeyboardInterrupt):
-        print(
-            f"stopped; what is done is kept in {options.out}, and the same command goes on from there", file=sys.stderr
-        )
-        return 130
-    return 0
+    p = parser()
+    options, training_options = p.parse_known_args(arguments)
+
+    def work() -> None:
+        try:
+            print(runner.run(jobs.plan(options, training_options), options))
+        except (Interrupted, KeyboardInterrupt):
+            raise Interrupted(
+                f"stopped; what is done is kept in {options.out}, and the same command goes on from there"
+            ) from None
+
+    return call(p.prog, work)
 
 
 if __name__ == "__main__":

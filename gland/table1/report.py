@@ -12,6 +12,7 @@ from gland.table1.jobs import SYSTEMS
 
 SPLITS = {
     "visual_field": "split by visual field",
+    "patient": "split by patient",
     "image": "split by image, as the paper; tiles of one visual field stand on both sides, so this leaks",
     "testA": "GlaS protocol, part testA",
     "testB": "GlaS protocol, part testB",

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from gland import checkpoint, data, postprocess, scores
 from gland.errors import InputError
 from gland.files import write_text
-from gland.run import PHANTOM
+from gland.run import phantom_samples
 from gland.table1 import report
 from gland.table1.jobs import ABLATIONS, Job
 from gland.training import Diverged, Training, choose_split
@@ -26,8 +26,7 @@ GLAS_VALIDATION = 8  # an eighth of the training images, in whole visual fields,
 def run(jobs: Sequence[Job], options: argparse.Namespace) -> str:
     """Do every job that is not done, and write the table after each. Returns it. Raises InputError, Interrupted."""
     folder = Path(options.out)
-    source = options.data or str(data.phantom.write(PHANTOM))
-    samples = data.read(source, progress=True)
+    source, samples = (options.data, data.read(options.data, progress=True)) if options.data else phantom_samples()
     for job in jobs:
         _split(job, samples)  # a split that cannot be made is said before the first network is trained
         _check_same(job, options.tta)

@@ -1,0 +1,45 @@
+"""The README's pictures, from a run on the synthetic set:  python train.py && python docs/pictures/make.py runs/joint-phantom
+
+Curves, Figure 2 and one overlay of each class, made small. The real images may not be redistributed, so a run on
+anything but the synthetic set is refused.
+"""
+
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from gland import checkpoint, console, data
+from gland.errors import InputError
+
+WIDTH, COLOURS = 900, 128
+HERE = Path(__file__).parent
+
+
+def small(source: Path, name: str, width: int = WIDTH) -> None:
+    """source, scaled to `width` pixels and reduced to COLOURS colours, as docs/pictures/NAME.png."""
+    picture = Image.open(source).convert("RGB")
+    picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+    picture.quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+        HERE / f"{name}.png", optimize=True
+    )
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        raise InputError("name one run folder, such as runs/joint-phantom")
+    run = Path(sys.argv[1])
+    config = checkpoint.load_config(run, ("data", "split"))
+    if not (Path(config["data"]) / data.phantom.MARKER).exists():
+        raise InputError(f"{run} was trained on {config['data']}, not on the synthetic set; its pictures stay private")
+    small(run / "curves.png", "curves")
+    small(run / "evaluation" / "test" / "figure2.png", "figure2")
+    overlays = run / "evaluation" / "test" / "overlays"
+    grades = {sample.name: sample.malignant for sample in data.read(config["data"])}
+    for malignant, name in ((False, "benign"), (True, "malignant")):
+        first = next(n for n in config["split"]["test"] if grades[n] == malignant)
+        small(overlays / f"{first}.png", f"overlay-{name}", WIDTH // 2)
+
+
+if __name__ == "__main__":
+    sys.exit(console.call("make.py", main))

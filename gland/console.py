@@ -1,0 +1,55 @@
+"""What the command-line programs share: help that is short, and one sentence with an exit status for what goes wrong."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from gland.errors import InputError
+from gland.training import Diverged, Interrupted
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults are shown, but not "None" of what may be left out, nor "False" of a switch."""
+
+    def _get_help_string(self, action):
+        if action.default is None or isinstance(action.default, bool):
+            return action.help
+        if isinstance(action.default, list):
+            return f"{action.help} (default: {' '.join(action.default)})"
+        return super()._get_help_string(action)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, without the usage before it."""
+
+    def __init__(self, **options):
+        super().__init__(formatter_class=_Help, **options)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; {self.prog} --help lists the options\n")
+
+
+def call(program: str, work: Callable[[], None]) -> int:
+    """work(), and the exit status: 0 done, 1 the loss diverged, 2 bad input or no room, 130 stopped by Ctrl-C."""
+    try:
+        work()
+    except InputError as error:
+        return _say(f"{program}: {error}", 2)
+    except Diverged as error:
+        return _say(f"\n{program}: {error}", 1)
+    except Interrupted as stopped:
+        return _say(f"\n{stopped}", 130)
+    except KeyboardInterrupt:
+        return _say(f"\n{program}: stopped; no half-written file remains", 130)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _say(f"{program}: {where}{error.strerror or error}", 2)
+    except MemoryError:
+        return _say(f"{program}: there is not enough memory for this; try a smaller --batch, --crop or --width", 2)
+    return 0
+
+
+def _say(message: str, status: int) -> int:
+    print(message, file=sys.stderr)
+    return status
