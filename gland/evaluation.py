@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gland import checkpoint, data, figures, postprocess, whole
+from gland import checkpoint, data, figures, large, postprocess
 from gland.errors import InputError
 from gland.files import write_atomic, write_text
 from gland.report import aligned, write_csv
@@ -108,7 +108,7 @@ def segment_files(
 ) -> str:
     """Classify and segment any images; NAME_mask.png (instance numbers) and NAME_overlay.png go to RUN/images.
 
-    An image of more than whole.LARGE pixels is segmented in tiles at its own scale, and gets a plain mask alone.
+    Large ones (gland/large.py) are segmented in tiles, and get only a mask, 255 where gland. A .npy file is an image too.
     Returns a table for the screen. Raises InputError; nothing is written if one file cannot be read.
     """
     run = Path(run)
@@ -116,12 +116,15 @@ def segment_files(
     stems = [Path(file).stem for file in files]
     if twice := [stem for i, stem in enumerate(stems) if stem in stems[:i]]:
         raise InputError(f"two images are named {twice[0]}, so one's pictures would replace the other's; rename one")
-    images = [None if whole.is_large(file) else data.read_image(file, convert=True) for file in files]
+    images = [
+        large.Mapped(file) if Path(file).suffix == ".npy" else data.read_image(file, convert=True) for file in files
+    ]
     lines = []
     for file, image in zip(files, images, strict=True):
-        if image is None:
-            lines.append(whole.segment_file(network, file, run / "images", tta))
+        if hasattr(network, "margin") and large.is_large(image):
+            lines.append(_segment_large(network, file, image, run / "images" / f"{Path(file).stem}_mask.png", tta))
             continue
+        image = image[:, :]
         nothing = np.zeros(image.shape[:2], np.int32)
         prediction = predict(network, data.Sample(Path(file).stem, image, nothing, False), tta)
         glands = share = "-"
@@ -131,15 +134,30 @@ def segment_files(
             target = run / "images" / Path(file).stem
             _save_png(target.with_name(target.name + "_mask.png"), instances.astype(np.uint16))
             _save_png(target.with_name(target.name + "_overlay.png"), figures.overlay(image, instances > 0))
-        kind = score_ = "-"
-        if prediction.q is not None:
-            kind = "malignant" if prediction.q[0, 1] > prediction.q[0, 0] else "benign"
-            score_ = f"{prediction.q[0].max():.3f}"
-        lines.append([Path(file).name, kind, score_, glands, share])
+        lines.append([Path(file).name, *_verdict(prediction.q), glands, share])
     table = aligned(["image", "class", "score", "glands", "gland area %"], lines)
     if prediction.p_gland is None:
         return table
     return f"{table}\n\nwritten to {run / 'images'}: NAME_mask.png (every gland its number), NAME_overlay.png"
+
+
+def _segment_large(network, file, image, target, tta):
+    if tta:
+        raise InputError(f"{file} is longer than {large.LARGEST} pixels, where --tta is not offered; leave it out")
+    with tqdm(desc=Path(file).name, unit="tile", dynamic_ncols=True) as bar:
+
+        def progress(done, of):
+            bar.total = of
+            bar.update()
+
+        q, share = large.segment(network, image, target, progress=progress)
+    return [Path(file).name, *_verdict(q), "-", "-" if share is None else f"{100 * share:.1f}"]
+
+
+def _verdict(q):
+    if q is None:
+        return "-", "-"
+    return "malignant" if q[0, 1] > q[0, 0] else "benign", f"{q[0].max():.3f}"
 
 
 def _choose(samples, split, which):

@@ -88,7 +88,8 @@ def gradient(g: Array, z: Array) -> Array:
 @ops.fused
 def gradient_grad(dc: Array, g: Array, z: Array) -> tuple[Array, Array | None]:
     """dg = dc / C where g > 0; z does not enter."""
-    return (g.real > 0) * (dc / g.shape[1]), None
+    positive = g.real > 0
+    return positive * (dc / g.shape[1]), None
 
 
 @ops.fused

@@ -1,210 +1,142 @@
-"""Whole images of any size in overlapping tiles, in bounded memory and with no seams.
+"""Images of any size, in overlapping tiles: what one large forward pass would say, in memory that does not grow with it.
 
-An output pixel depends on the input only within its receptive field. So a tile is computed with a margin around it that
-covers this field, the margin's outputs are thrown away, and what is left is what the whole image would have given, up to
-rounding. Tiles begin at multiples of what the pools divide, so that their windows lie as in the whole image; at the
-image's own edges the layers pad with zeros as ever.
+A convolution sees no farther than its kernel, so the middle of a tile is right as soon as the tile's edge is far enough
+away: `margin` pixels, a property of each network. Tiles begin at multiples of `multiple` pixels, where every pool begins a
+window. What cannot be seen from a tile are the three places where the joint network looks at the whole image:
 
-Two things in the joint network are not local, and both are sums or maxima over positions, so tiles can be gathered:
+    the logits, a mean over all positions        summed over the tiles' middles, each position once
+    the label l whose score Eq. (3) derives      the larger logit, so known only after all tiles
+    max c_k, by which every map c_k is divided   the largest of the tiles' middles, for l = 0 and l = 1
 
-    logits   a = mean over positions of the last 1x1 convolution: each tile adds its own positions
-    prior    n_k = c_k / max c_k, the maximum over the image: each tile reports the largest c_k of its own positions
-
-A first pass over the tiles gathers these, a second one segments with them. Eq. (3)'s derivative starts from the mean over
-the whole image's positions, not a tile's. Its class l is known only after the first pass, but with two classes the
-derivatives of the two margins are each other's negative, so the first pass keeps the maxima for both.
-
-How far a tile reaches beyond an edge at a multiple of 32, in pixels. Stage k works at 2^(k-1) pixels, where a 3x3
-convolution reaches one position; pools and deconvolutions with window = stride reach the windows that are touched:
-
-    class   z_5 begins at the edge; 2 convolutions in each of 5 stages, 2 (16 + 8 + 4 + 2 + 1) = 62 down to the image
-    joint   2 for the last two convolutions, then 1, 2, 4, 8, 16 for one in each decoder stage, each time up to the end of
-            the window above: 64 at z_5, and 62 more down to the image: 126. Eq. (3)'s pass goes from z_1 through
-            stages 2 to 5, 4 + 2 (2 + 4 + 8 + 16) = 64, and its masks reach 62 further: 126 too
-    U-Net   2 convolutions in each of its levels: 32 at level 5, 62 more with its own two: 94
+So there are two passes over the image. The first finds these numbers, the second the maps. With two classes the margin's
+derivatives for the two labels differ in sign alone, and the literal probability's are a positive multiple of it that the
+division by the maximum removes: one backward pass serves both labels, and f is the same for both scores.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from gland import backend, ops, prior
-from gland.data import to_input
-from gland.data.strips import Strips
-from gland.networks import AlexNet, UNet
 
+CORE = 512  # pixels of a tile's middle along each side
 Array = Any
-MARGINS = {"joint": 128, "seg": 128, "class": 64, "unet": 96}  # pixels around a tile
-TILE = 768  # pixels a side: a joint network of width 16 then takes about 0.8 GB
+Window = tuple[slice, slice]
 
 
-class Tile(NamedTuple):
-    """Rows and columns of the image, where the tile's own part lies in it, and network input with margin (1, 3, h, w)."""
+class Piece(NamedTuple):
+    """The middle of one tile; the pieces of an image cover it without overlap."""
 
     rows: slice
     columns: slice
-    inner: tuple[
-        slice, slice
-    ]  # the tile's own pixels inside x, the reflected ones below and right of the image included
-    x: np.ndarray
+    p_gland: np.ndarray  # (rows, columns)
+    f: np.ndarray | None
 
 
-class Summary(NamedTuple):
-    """What the first pass gathers."""
+class Whole(NamedTuple):
+    """What only the whole image tells."""
 
-    logits: np.ndarray  # (1, 2)
-    positions: int  # of z_K in the whole image
-    largest: np.ndarray  # (2, K) max c_k for either class l
-
-
-Each = Callable[[slice, slice, np.ndarray, "np.ndarray | None"], None]
+    q: np.ndarray | None  # (1, 2)
+    label: int
+    peaks: list[float]  # max c_k, or 1 where c_k vanishes everywhere
 
 
-class ArrayStrips(Strips):
-    """An image (H, W, 3) that is in memory already."""
+class Tiled:
+    """A network before an image. image: (H, W, 3) with shape and slicing, such as an array mapped from a file.
 
-    def __init__(self, image: np.ndarray) -> None:
-        self.image, self.shape = image, image.shape
-
-    def rows(self, start, stop):
-        return self.image[start:stop]
-
-
-def segment(
-    network: Any, image: np.ndarray | Strips, tile: int = TILE, progress: bool = False
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Class scores q (1, 2) and the gland mask (H, W) bool by Eq. (6), None where the network has no such part."""
-    image = image if isinstance(image, Strips) else ArrayStrips(image)
-    mask = None if network.kind == "class" else np.zeros(image.shape[:2], bool)
-
-    def each(rows, columns, p_gland, f):
-        mask[rows, columns] = p_gland > 0.5
-
-    return predict_tiles(network, image, each, tile, progress), mask
-
-
-def predict_tiles(
-    network: Any, image: np.ndarray | Strips, each: Each, tile: int = TILE, progress: bool = False
-) -> np.ndarray | None:
-    """Call each(rows, columns, p_gland, f) for every tile of a network that segments, and return q (1, 2) or None.
-
-    image: (H, W, 3) uint8, or Strips. tile: pixels a side, rounded up to a multiple of 32.
-    p_gland and f (None without a prior) are (h, w) float32 for these rows and columns; together they are what
-    network.predict gives for the whole image.
+    prepare: (h, w, 3) pixels of a tile -> the network's input (1, 3, h, w). core: a multiple of the network's `multiple`.
     """
-    image = image if isinstance(image, Strips) else ArrayStrips(image)
-    tile = -(-tile // 32) * 32
-    if isinstance(network, AlexNet):
-        return _alexnet(network, image)
-    margin = MARGINS["unet" if isinstance(network, UNet) else network.kind]
 
-    def tiles(what):
-        return _tiles(image, tile, margin, network.multiple, progress, what)
+    def __init__(self, network: Any, image: Any, prepare: Callable[[np.ndarray], np.ndarray], core: int = CORE) -> None:
+        if core < network.multiple or core % network.multiple:
+            raise ValueError(f"a core of {core} pixels is not a multiple of {network.multiple}")
+        self.network, self.image, self.prepare, self.core = network, image, prepare, core
+        self.size = image.shape[:2]
+        self.padded = tuple(n + -n % network.multiple for n in self.size)  # as network.predict pads
 
-    if isinstance(network, UNet):
-        for t in tiles("segment"):
-            _give(each, t, network.forward(_placed(network, t.x))[0], None)
-        return None
-    summary = None if network.kind == "seg" else _summarise(network, tiles("classify"))
-    if network.kind != "class":
-        for t in tiles("segment"):
-            _give(each, t, *_segment_tile(network, t, summary))
-    return None if summary is None else backend.to_host(ops.softmax(summary.logits))
+    def __len__(self) -> int:
+        return len(self._spans(0)) * len(self._spans(1))
 
+    def whole(self, progress: Callable[[], None] = lambda: None) -> Whole:
+        """The first pass. progress is called after every tile, len(self) times."""
+        net = self.network
+        if getattr(net, "classifier", None) is None or net.classifier.score is None:
+            return Whole(None, 0, [])
+        total, peaks = np.zeros((1, 2)), None
+        for core, read in self._tiles():
+            _, cache = net.classifier.forward(self._input(read))
+            scores, _ = net.classifier.score.forward(cache.pooled[-1])
+            total += backend.to_host(_middle(scores, core, read, net.multiple)).sum(axis=(2, 3), dtype=float)
+            if net.use_prior:
+                found = np.array([[self._peak(c, core, read) for c in self._maps(cache, l)] for l in (0, 1)])
+                peaks = found if peaks is None else np.maximum(peaks, found)
+            progress()
+        logits = total / (self.padded[0] * self.padded[1] / net.multiple**2)
+        q, label = ops.softmax(logits), int(logits.argmax())
+        return Whole(q, label, [] if peaks is None else (peaks[label] + (peaks[label] == 0)).tolist())
 
-def _tiles(image: Strips, tile: int, margin: int, multiple: int, progress: bool, what: str) -> Iterator[Tile]:
-    """All tiles, row by row, continued by reflection to multiples of `multiple` as network.predict does."""
-    h, w, _ = image.shape
-    full_h, full_w = h + -h % multiple, w + -w % multiple
-    count = -(-h // tile) * -(-w // tile)
-    with tqdm(total=count, desc=what, unit="tile", disable=not progress, leave=False) as bar:
-        for i in range(0, h, tile):
-            top, bottom = max(0, i - margin), min(full_h, i + tile + margin)
-            strip = image.rows(top, min(bottom, h))
-            strip = np.pad(
-                strip, [(0, max(0, bottom - h)), (0, full_w - w), (0, 0)], "reflect" if min(h, w) > 1 else "edge"
-            )
-            for j in range(0, w, tile):
-                left, right = max(0, j - margin), min(full_w, j + tile + margin)
-                inner = slice(i - top, min(i + tile, full_h) - top), slice(j - left, min(j + tile, full_w) - left)
-                yield Tile(
-                    slice(i, min(i + tile, h)), slice(j, min(j + tile, w)), inner, to_input([strip[:, left:right]])
-                )
-                bar.update()
+    def pieces(self, whole: Whole) -> Iterator[Piece]:
+        """The second pass, rows of tiles from the top, each from the left."""
+        for core, read in self._tiles():
+            p_gland, f = self._segment(self._input(read), whole)
+            rows, columns = (slice(c.start, min(c.stop, n)) for c, n in zip(core, self.size, strict=True))
+            at = tuple(slice(c.start - r.start, c.stop - r.start) for c, r in zip((rows, columns), read, strict=True))
+            yield Piece(rows, columns, p_gland[at], None if f is None else f[at])
 
+    def _segment(self, x: Array, whole: Whole) -> tuple[np.ndarray, np.ndarray | None]:
+        net, f = self.network, None
+        if not hasattr(net, "classifier"):
+            seg_logits, _ = net.forward(x)
+        else:
+            _, cache = net.classifier.forward(x)
+            if net.use_prior:
+                maps = [c / peak for c, peak in zip(self._maps(cache, whole.label), whole.peaks, strict=True)]
+                f = sum(ops.upsample_bilinear(n, x.shape[2:])[:, 0] for n in maps) / len(maps)
+            q = ops.like(whole.q.astype(x.dtype), x) if net.use_scores else None
+            features = [stage.features for stage in cache.stages] if net.skip else None
+            seg_logits, _ = net.segmenter.forward(cache.pooled[-1], q, features, x, f)
+        p_gland = backend.to_host(ops.softmax(seg_logits)[:, 0])[0]
+        return p_gland, None if f is None else backend.to_host(f)[0]
 
-def _placed(network, x):
-    x = x.astype(np.dtype(network.flat.dtype), copy=False)
-    return backend.to_device(x) if backend.is_device_array(network.flat) else x
+    def _maps(self, cache: Any, label: int) -> list[Array]:
+        """c_k of a tile, (1, 1, h_k, w_k), as if the score were a sum over positions and not a mean of the tile's."""
+        net, z = self.network, cache.pooled
+        logits = ops.like(np.zeros((1, 2), z[-1].dtype), z[-1])
+        da = prior.margin_score_grad(logits, ops.like(np.array([label]), z[-1])) * (z[-1].shape[2] * z[-1].shape[3])
+        g, _ = net.classifier.pooling_gradients(da, cache)
+        reduce, _ = prior.PRIORS[net.prior]
+        return [reduce(g_k, z_k) for g_k, z_k in zip(g, z, strict=True)]
 
+    def _peak(self, c: Array, core: Window, read: Window) -> float:
+        return float(_middle(c, core, read, (read[0].stop - read[0].start) // c.shape[2]).max())
 
-def _inner(t, y, scale=1):
-    """The tile's own part of y (N, C, h / scale, w / scale)."""
-    rows, columns = (slice(s.start // scale, -(-s.stop // scale)) for s in t.inner)
-    return y[:, :, rows, columns]
+    def _spans(self, axis: int) -> list[tuple[slice, slice]]:
+        """Middle and whole of the tiles along an axis of the padded image."""
+        n, margin = self.padded[axis], self.network.margin
+        starts = range(0, n, self.core)
+        middles = [slice(i, min(i + self.core, n)) for i in starts]
+        return [(m, slice(max(m.start - margin, 0), min(m.stop + margin, n))) for m in middles]
 
+    def _tiles(self) -> Iterator[tuple[Window, Window]]:
+        for (core_i, read_i), (core_j, read_j) in product(self._spans(0), self._spans(1)):
+            yield (core_i, core_j), (read_i, read_j)
 
-def _give(each, t, seg_logits, f):
-    h, w = (s.stop - s.start for s in (t.rows, t.columns))
-    p_gland = backend.to_host(ops.softmax(_inner(t, seg_logits)))[0, 0, :h, :w]
-    each(t.rows, t.columns, p_gland, None if f is None else backend.to_host(_inner(t, f[:, None]))[0, 0, :h, :w])
-
-
-def _summarise(network, tiles):
-    total, positions, largest = 0, 0, np.zeros((2, len(network.classifier.stages)))
-    for t in tiles:
-        _, cache = network.classifier.forward(_placed(network, t.x))
-        scores, _ = network.classifier.score.forward(cache.pooled[-1])
-        scores = _inner(t, scores, 2 ** len(cache.pooled))
-        total = total + ops.spatial_sum(scores)
-        positions += scores.shape[2] * scores.shape[3]
-        if network.use_prior:
-            g = _derivatives(network, cache, 1)
-            for label, sign in ((0, -1), (1, 1)):
-                means = _means(network, [g_k * sign for g_k in g], cache)
-                inner = [_inner(t, c, 2**k).real.max() for k, c in enumerate(means, 1)]
-                largest[label] = np.maximum(largest[label], [float(m) for m in inner])
-    return Summary(total / positions, positions, largest / positions)
-
-
-def _derivatives(network, cache, positions):
-    """Eq. (3) for class 1: g_1 .. g_K of this tile, as in an image whose last stage has `positions` positions."""
-    z = cache.pooled[-1]
-    da = prior.margin_score_grad(z[:, :2, 0, 0] * 0, ops.like(np.array([1]), z))
-    g, _ = network.classifier.pooling_gradients(da * (z.shape[2] * z.shape[3] / positions), cache)
-    return g
-
-
-def _means(network, g, cache):
-    """c_1 .. c_K of this tile."""
-    reduce, _ = prior.PRIORS[network.prior]
-    return [reduce(g_k, z_k) for g_k, z_k in zip(g, cache.pooled, strict=True)]
-
-
-def _segment_tile(network, t, summary):
-    """Segmentation logits and f of one tile with its margin."""
-    x = _placed(network, t.x)
-    _, cache = network.classifier.forward(x)
-    f = None
-    if network.use_prior:
-        label = int(summary.logits.real.argmax())
-        g = [g_k * (1 if label else -1) for g_k in _derivatives(network, cache, summary.positions)]
-        largest = summary.largest[label].tolist()
-        maps = [c / (m or 1) for c, m in zip(_means(network, g, cache), largest, strict=True)]
-        f = sum(ops.upsample_bilinear(n, x.shape[2:])[:, 0] for n in maps) / len(maps)
-    q = ops.softmax(summary.logits) if network.use_scores else None
-    features = [stage.features for stage in cache.stages] if network.skip else None
-    logits, _ = network.segmenter.forward(cache.pooled[-1], q, features, x, f)
-    return logits, f
+    def _input(self, read: Window) -> Array:
+        """The pixels of a tile; what lies beyond the image is its reflection, as network.predict has it."""
+        pixels = np.asarray(
+            self.image[tuple(slice(r.start, min(r.stop, n)) for r, n in zip(read, self.size, strict=True))]
+        )
+        x = self.prepare(pixels)
+        beyond = [max(r.stop - n, 0) for r, n in zip(read, self.size, strict=True)]
+        mode = "reflect" if min(self.size) > 1 else "edge"
+        x = np.pad(x, [(0, 0), (0, 0), *((0, b) for b in beyond)], mode=mode) if any(beyond) else x
+        x = x.astype(np.dtype(self.network.flat.dtype), copy=False)
+        return backend.to_device(x) if backend.is_device_array(self.network.flat) else x
 
 
-def _alexnet(network: AlexNet, image: Strips) -> np.ndarray:
-    """The mean over its windows, as network.predict takes them, one row of windows at a time."""
-    h, size = image.shape[0], network.size
-    rows = -(-h // size)
-    if rows == 1:
-        return network.predict(to_input([image.rows(0, h)])).q
-    starts = [round(k * (h - size) / (rows - 1)) for k in range(rows)]
-    return np.mean([network.predict(to_input([image.rows(i, i + size)])).q for i in starts], axis=0)
+def _middle(m: Array, core: Window, read: Window, scale: int) -> Array:
+    """The core's part of a map m (1, C, h, w) of a tile, whose positions lie `scale` pixels apart."""
+    i, j = (slice((c.start - r.start) // scale, (c.stop - r.start) // scale) for c, r in zip(core, read, strict=True))
+    return m[:, :, i, j]

@@ -1,179 +1,107 @@
-"""Tiles give what the whole image would have given, whatever its size, and files are read in strips."""
+"""Tiles against one large forward pass, in float64: scores, prior and probabilities, with no seam, for every network."""
 
 import numpy as np
 import pytest
-from PIL import Image
+from scipy import ndimage
 
-from gland import checkpoint, config, tiling, whole
-from gland.data import strips, to_input
-from gland.errors import InputError
-from gland.evaluation import segment_files
-from gland.networks import AlexNet, MultiLoss, UNet
+from gland import tiling
+from gland.networks import MultiLoss, UNet
 
-TILE = 64
-EXACT = 1e-10  # of values in [0, 1], float64; the order of sums differs
+CORE = 96
 
 
-def image(h, w, seed=0):
-    """Blocks of colour and noise."""
-    rng = np.random.default_rng(seed)
-    blocks = rng.integers(40, 200, (h // 8 + 1, w // 8 + 1, 3)).repeat(8, 0).repeat(8, 1)[:h, :w]
-    return (blocks + rng.integers(0, 40, (h, w, 3))).astype(np.uint8)
+@pytest.fixture(scope="module")
+def image():  # longer than a tile, so that the middle tiles see no edge of it; no multiple of 32
+    rng = np.random.default_rng(0)
+    return ndimage.gaussian_filter(rng.random((517, 70, 3)), (3, 3, 0)) * 10 - 5
+
+
+def to_input(pixels):
+    return np.ascontiguousarray(pixels)[None].transpose(0, 3, 1, 2)
+
+
+def random_biases(net):  # they start at 0, and what a padded edge does would not show
+    rng = np.random.default_rng(1)
+    for layer in net.layers.values():
+        layer.b[...] = 0.1 * rng.normal(size=layer.b.shape)
+    return net
+
+
+def in_tiles(net, image):
+    tiled = tiling.Tiled(net, image, to_input, CORE)
+    whole = tiled.whole()
+    p_gland = np.full(image.shape[:2], np.nan)
+    f = p_gland.copy()
+    for piece in tiled.pieces(whole):
+        assert np.isnan(p_gland[piece.rows, piece.columns]).all()  # the pieces do not overlap
+        p_gland[piece.rows, piece.columns] = piece.p_gland
+        f[piece.rows, piece.columns] = np.nan if piece.f is None else piece.f
+    return whole, p_gland, f
+
+
+def check(net, image):
+    whole, p_gland, f = in_tiles(net, image)
+    expected = net.predict(to_input(image))
+    np.testing.assert_allclose(p_gland, expected.p_gland[0], rtol=0, atol=1e-12)
+    if expected.f is not None:
+        np.testing.assert_allclose(f, expected.f[0], rtol=0, atol=1e-12)
+    if expected.q is not None:
+        np.testing.assert_allclose(whole.q, expected.q, rtol=0, atol=1e-12)
 
 
 def joint(**options):
-    return MultiLoss("joint", 2, dtype=np.float64, **options)
+    return random_biases(MultiLoss(width=2, dtype=np.float64, **options))
 
 
-def difference(network, picture, tile=TILE):
-    """The largest difference between tiled and untiled q, p_gland and f; infinite where a pixel is left out."""
-    p_gland, f = np.full((2, *picture.shape[:2]), np.inf)
+NETWORKS = {
+    "joint": lambda: joint(),
+    "literal probability, gradient times activation": lambda: joint(score="probability", prior="gradient-activation"),
+    "without prior": lambda: joint(use_prior=False),
+    "without scores": lambda: joint(use_scores=False, skip=False),
+    "seg": lambda: joint(kind="seg"),
+    "unet": lambda: random_biases(UNet(2, dtype=np.float64)),
+}
 
-    def each(rows, columns, p, prior):
-        p_gland[rows, columns] = p
-        if prior is not None:
-            f[rows, columns] = prior
 
-    q = tiling.predict_tiles(network, picture, each, tile)
-    expected = network.predict(to_input([picture]))
-    pairs = [(q, expected.q), (p_gland[None], expected.p_gland), (f[None], expected.f)]
-    return max(np.abs(a - b).max() for a, b in pairs if b is not None)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_tiles_give_what_one_pass_gives(name, image):
+    check(NETWORKS[name](), image)
+
+
+def test_class_only_has_scores_and_nothing_else(image):
+    net = joint(kind="class")
+    np.testing.assert_allclose(
+        tiling.Tiled(net, image, to_input, CORE).whole().q, net.predict(to_input(image)).q, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("name", ["joint", "unet"])
+def test_a_margin_that_is_too_narrow_shows_a_seam(name, image):
+    net = NETWORKS[name]()
+    net.margin = 64
+    with pytest.raises(AssertionError):
+        check(net, image)
 
 
 @pytest.mark.parametrize(
-    "network",
+    ("name", "wrong"),
     [
-        joint(),
-        joint(prior="gradient-activation", seed=3),
-        joint(skip=False, use_scores=False, seed=1),
-        joint(use_prior=False),
-        MultiLoss("seg", 2, dtype=np.float64),
-        MultiLoss("class", 2, dtype=np.float64),
-        UNet(2, dtype=np.float64),
-        AlexNet(6, 64, dtype=np.float64),
+        ("_peak", lambda self, c, core, read: 1.0),  # not divided by the image's maximum
+        ("_maps", lambda self, cache, label: list(map(np.ones_like, cache.pooled))),
     ],
-    ids=["joint", "gradient-activation", "no skip", "no prior", "seg", "class", "unet", "alexnet"],
 )
-def test_tiles_equal_the_whole_image(network):
-    assert difference(network, image(301, 330)) < EXACT
+def test_a_wrong_prior_is_caught(name, wrong, image, monkeypatch):
+    monkeypatch.setattr(tiling.Tiled, name, wrong)
+    with pytest.raises((AssertionError, ValueError)):
+        check(joint(), image)
 
 
-@pytest.mark.parametrize("size", [(1, 40), (31, 33), (64, 64), (65, 200)])
-def test_any_size_is_covered(size):
-    assert difference(joint(), image(*size)) < EXACT
+def test_positions_counted_twice_are_caught(image, monkeypatch):
+    monkeypatch.setattr(tiling, "_middle", lambda m, core, read, scale: m)
+    with pytest.raises(AssertionError):
+        check(joint(), image)
 
 
-@pytest.mark.parametrize("network", [joint(), MultiLoss("class", 2, dtype=np.float64), UNet(2, dtype=np.float64)])
-def test_a_margin_one_step_smaller_leaves_seams(network, monkeypatch):
-    monkeypatch.setattr(tiling, "MARGINS", {name: margin - 32 for name, margin in tiling.MARGINS.items()})
-    assert difference(network, image(301, 330)) > EXACT
-
-
-def test_each_tile_s_own_maximum_would_be_seen(monkeypatch):
-    plain = tiling._segment_tile
-
-    def own_maximum(network, t, summary):
-        own = tiling._summarise(network, [t])
-        return plain(network, t, summary._replace(largest=own.largest * own.positions / summary.positions))
-
-    monkeypatch.setattr(tiling, "_segment_tile", own_maximum)
-    assert difference(joint(), image(301, 330)) > EXACT
-
-
-def test_float32_seams_stay_below_rounding():
-    assert difference(MultiLoss("joint", 4), image(301, 330)) < 1e-3
-
-
-def test_segment_gives_the_mask_of_eq_6():
-    network, picture = joint(), image(120, 150)
-    q, mask = tiling.segment(network, picture, TILE)
-    expected = network.predict(to_input([picture]))
-    np.testing.assert_allclose(q, expected.q, atol=EXACT)
-    assert np.array_equal(mask, expected.p_gland[0] > 0.5) and 0 < mask.mean() < 1
-
-
-@pytest.mark.parametrize("name", ["a.bmp", "a.npy", "a.png", "a.tif"])
-def test_strips_are_the_rows_of_the_file(tmp_path, name):
-    picture, path = image(37, 23), tmp_path / name
-    np.save(path, picture) if name.endswith("npy") else Image.fromarray(picture).save(path)
-    with strips.open_strips(path) as opened:
-        assert opened.shape == (37, 23, 3)
-        assert np.array_equal(opened.rows(0, 37), picture)
-        assert np.array_equal(opened.rows(5, 12), picture[5:12])
-
-
-def test_bmp_and_npy_are_never_held_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(strips, "WHOLE", 100)
-    picture = image(37, 23)
-    Image.fromarray(picture).save(tmp_path / "a.bmp")
-    np.save(tmp_path / "a.npy", picture)
-    Image.fromarray(picture).save(tmp_path / "a.png")
-    for name in ("a.bmp", "a.npy"):
-        with strips.open_strips(tmp_path / name) as opened:
-            assert np.array_equal(opened.rows(36, 37), picture[36:])
-    with pytest.raises(InputError, match="saved as an uncompressed"):
-        strips.open_strips(tmp_path / "a.png")
-
-
-def test_pillow_s_limit_does_not_hold_for_the_header(tmp_path, monkeypatch):
-    Image.fromarray(image(37, 23)).save(tmp_path / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    assert strips.size(tmp_path / "a.png") == (37, 23)
-    assert Image.MAX_IMAGE_PIXELS == 10
-
-
-def spoilt(folder, kind):
-    path = folder / ("a.bmp" if "bmp" in kind else "a.npy" if "npy" in kind else "a.png")
-    if kind == "truncated bmp":
-        Image.fromarray(image(37, 23)).save(path)
-        path.write_bytes(path.read_bytes()[:-200])
-    elif kind == "grey png":
-        Image.fromarray(image(37, 23)[..., 0]).save(path)
-    elif kind == "float npy":
-        np.save(path, image(37, 23) / 255)
-    elif kind == "truncated npy":
-        np.save(path, image(37, 23))
-        path.write_bytes(path.read_bytes()[:-200])
-    elif kind != "absent png":
-        path.write_bytes(b"not an image")
-    return path
-
-
-@pytest.mark.parametrize(
-    "kind", ["truncated bmp", "grey png", "float npy", "truncated npy", "absent png", "no png", "no bmp", "no npy"]
-)
-def test_a_bad_file_is_one_sentence_that_names_it(tmp_path, kind):
-    path = spoilt(tmp_path, kind)
-    with pytest.raises(InputError) as error:
-        strips.open_strips(path)
-    assert str(path) in str(error.value) and "\n" not in str(error.value)
-
-
-@pytest.fixture
-def run(tmp_path):
-    """A run of an untrained joint network."""
-    c = config.complete(config.parser().parse_args(["--width", "2"]))
-    folder = tmp_path / "run"
-    checkpoint.save_config(folder, c | {"data": "made up", "split": {}})
-    checkpoint.save(folder / "last.npz", MultiLoss("joint", 2, seed=c["seed"]).parameters(), {})
-    return folder
-
-
-def test_evaluate_segments_a_large_image_in_tiles(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(whole, "LARGE", 100 * 100)
-    large, small = image(120, 150), image(90, 100)
-    Image.fromarray(large).save(tmp_path / "large.bmp")
-    Image.fromarray(small).save(tmp_path / "small.png")
-    table = segment_files(run, [str(tmp_path / "large.bmp"), str(tmp_path / "small.png")], device="cpu")
-    mask = np.asarray(Image.open(run / "images" / "large_mask.png"))
-    expected = checkpoint.load_network(run).predict(to_input([large]))
-    assert np.array_equal(mask == 255, expected.p_gland[0] > 0.5) and set(np.unique(mask)) <= {0, 255}
-    assert f"{expected.q[0].max():.3f}" in table.splitlines()[2]
-    assert (run / "images" / "small_overlay.png").exists() and not (run / "images" / "large_overlay.png").exists()
-
-
-def test_tiles_and_tta_exclude_each_other(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(whole, "LARGE", 100)
-    Image.fromarray(image(20, 20)).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match="leave out --tta"):
-        segment_files(run, [str(tmp_path / "a.png")], tta=True, device="cpu")
+def test_a_core_between_two_pools_is_refused(image):
+    with pytest.raises(ValueError, match="not a multiple of 32"):
+        tiling.Tiled(joint(), image, to_input, 100)

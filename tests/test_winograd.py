@@ -141,3 +141,17 @@ def test_the_same_bits_every_time_for_a_fixed_number_of_threads(count):
     finally:
         threads.set_threads(before)
     assert all(np.array_equal(a, b) for a, b in zip(first, again))
+
+
+def test_what_memory_held_before_does_not_matter(monkeypatch):
+    # 33 rows of tiles on two threads: the second thread's only strip is shorter than the room that it has
+    x, w, b, dy = arrays(3, 1, 3, 6, 130, 250, 1)
+    before = threads.count_threads()
+    threads.set_threads(2)
+    try:
+        expected = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)
+        monkeypatch.setattr(host_winograd.arena, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))
+        got = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)
+    finally:
+        threads.set_threads(before)
+    assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True))

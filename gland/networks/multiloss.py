@@ -84,6 +84,7 @@ class MultiLoss(Network):
         self.flatten()
 
     multiple = 32  # the five pools halve the image five times
+    margin = 160  # pixels that a map can see beyond its own place (tests/test_tiling.py), a multiple of 32
 
     def forward(self, x: Array, label: Array | None = None) -> Pass:
         """x (N, 3, H, W), H and W multiples of 32. label (N,): the true class while training, None for the predicted one."""

@@ -67,6 +67,7 @@ class UNet(Network):
     kind = "seg"
     random = True  # dropout
     multiple = 2 ** (LEVELS - 1)
+    margin = 112  # pixels that the map can see beyond its own place (tests/test_tiling.py), a multiple of 16
 
     def __init__(self, width: int = 16, seed: int = 0, dtype: Any = np.float32) -> None:
         start = {"rng": np.random.default_rng(seed), "dtype": dtype}

@@ -6,70 +6,101 @@ back, nothing in use is ever overwritten, and since a training step asks for the
 same buffers every time.
 """
 
+import math
 import sys
+import threading
+from bisect import bisect_left
 
 import numpy as np
 
 SMALL = 1 << 16  # bytes; below this the allocator of NumPy is as fast
+WASTE = 2  # times the size asked for, the largest buffer that may serve it
 KEEP = 1 << 28  # bytes of free buffers kept for later; beyond it the longest unused go back to the system
 _ALIGN = 64  # bytes, a cache line and an AVX-512 register
+
+
+class _Buffer:
+    __slots__ = ("memory", "start", "used")
+
+    def __init__(self, bytes_: int) -> None:
+        self.memory = np.empty(bytes_ + _ALIGN, np.uint8)
+        self.start = -self.memory.ctypes.data % _ALIGN
+        self.used = 0
+
+    def references(self) -> int:
+        return sys.getrefcount(self.memory)
+
+    def is_free(self) -> bool:
+        return self.references() <= _FREE
 
 
 class Arena:
     """A pool of byte buffers; see the module's docstring."""
 
     def __init__(self) -> None:
-        self._buffers: list[np.ndarray] = []  # the most recently used last
+        self._buffers: dict[int, list[_Buffer]] = {}  # by capacity
+        self._capacities: list[int] = []  # sorted
+        self._lock = threading.Lock()
+        self._clock = 0
         self.allocated = 0  # bytes ever taken from the system, for the test that steady steps take none
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
         """An uninitialised C-contiguous array."""
         dtype = np.dtype(dtype)
-        size = int(np.prod(shape, dtype=np.int64))
-        if size * dtype.itemsize < SMALL:
+        bytes_ = math.prod(shape) * dtype.itemsize
+        if bytes_ < SMALL:
             return np.empty(shape, dtype)
-        buffer = self._take(size * dtype.itemsize + _ALIGN)
-        start = -buffer.ctypes.data % _ALIGN
-        return buffer[start : start + size * dtype.itemsize].view(dtype).reshape(shape)
+        with self._lock:
+            buffer = self._take(bytes_)
+            return np.ndarray(shape, dtype, buffer.memory, buffer.start)
 
-    def _take(self, bytes_: int) -> np.ndarray:
-        best = None
-        for i in range(len(self._buffers)):
-            room = self._buffers[i].size
-            fits = bytes_ <= room <= bytes_ + (bytes_ >> 3)
-            if fits and (best is None or room < self._buffers[best].size) and _unused(self._buffers, i):
-                best = i
-        if best is None:
-            self.allocated += bytes_
-            buffer = np.empty(bytes_, np.uint8)
+    def _take(self, bytes_: int) -> _Buffer:
+        capacity = _capacity(bytes_)
+        buffer = self._smallest_free(capacity, WASTE * capacity)
+        if buffer is None:
             self._trim()
-        else:
-            buffer = self._buffers.pop(best)
-        self._buffers.append(buffer)
+            buffer = _Buffer(capacity)
+            self.allocated += capacity
+            if capacity not in self._buffers:
+                self._buffers[capacity] = []
+                self._capacities = sorted(self._buffers)
+            self._buffers[capacity].append(buffer)
+        self._clock += 1
+        buffer.used = self._clock
         return buffer
 
+    def _smallest_free(self, least: int, most: int) -> _Buffer | None:
+        for capacity in self._capacities[bisect_left(self._capacities, least) :]:
+            if capacity > most:
+                return None
+            for buffer in self._buffers[capacity]:
+                if buffer.is_free():
+                    return buffer
+        return None
+
     def _trim(self) -> None:
-        free = [i for i in range(len(self._buffers)) if _unused(self._buffers, i)]
-        excess = sum(self._buffers[i].size for i in free) - KEEP
-        for i in free:
+        free = [(b.used, capacity, b) for capacity, same in self._buffers.items() for b in same if b.is_free()]
+        excess = sum(capacity for _, capacity, _ in free) - KEEP
+        for _, capacity, buffer in sorted(free, key=lambda entry: entry[0]):
             if excess <= 0:
                 break
-            excess -= self._buffers[i].size
-            self._buffers[i] = None
-        self._buffers = [b for b in self._buffers if b is not None]
+            excess -= capacity
+            self._buffers[capacity].remove(buffer)
 
     def clear(self) -> None:
         """Give every buffer back to the system once its last user has gone."""
-        self._buffers.clear()
+        with self._lock:
+            self._buffers.clear()
+            self._capacities.clear()
 
 
-def _unused(buffers: list[np.ndarray], i: int) -> bool:
-    return sys.getrefcount(buffers[i]) <= _UNUSED
+def _capacity(bytes_: int) -> int:
+    """Rounded up to three binary digits after the first, an eighth more at most, so that similar sizes share a buffer."""
+    step = 1 << max(bytes_.bit_length() - 4, 0)
+    return -(-bytes_ // step) * step
 
 
-_UNUSED = 1 << 30
-_probe = [np.empty(1, np.uint8)]
-_UNUSED = sys.getrefcount(_probe[0])  # what the interpreter counts for a buffer that only its list refers to
+_FREE = _Buffer(1).references()  # what the interpreter counts for memory that only its buffer refers to
 
 _arena = Arena()
 empty = _arena.empty

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from gland.ops import arena
+from gland.ops.layout import runs
 from gland.ops.threads import count_threads
 
 STRIP = 800_000  # bytes of columns in a strip: cache, and long enough matrix products
@@ -26,7 +27,8 @@ class Columns:
         self.rows = min(rows, self.oh, max(1, -(-n * self.oh // threads)))
         self.blocks = -(-self.oh // self.rows)
         self.count = n * self.blocks
-        self._columns = arena.empty((threads, self.rows * self.ow, self.width), x.dtype)
+        self.same = kernel == (1, 1) and geo.stride == 1 and geo.pad == 0  # the columns are the image
+        self._columns = None if self.same else arena.empty((threads, self.rows * self.ow, self.width), x.dtype)
         reach = (self.rows - 1) * geo.stride + geo.dilation * (kernel[0] - 1) + 1
         self._halo = arena.empty((threads, reach, w + 2 * geo.pad, c), x.dtype) if geo.pad else None
         if geo.pad:
@@ -41,15 +43,19 @@ class Columns:
     def fill(self, thread: int, i: int) -> np.ndarray:
         """The columns of strip i, (rows * OW, width), in this thread's own buffer."""
         image, start, stop = self.place(i)
+        if self.same:
+            return self.x[image, start:stop].reshape(-1, self.width)
         kh, kw = self.kernel
         s, d, c, rows = self.geo.stride, self.geo.dilation, self.x.shape[3], stop - start
         source = self._rows(thread, image, start, stop)
         a, b, e = source.strides
         windows = as_strided(source, (rows, self.ow, kh, kw, c), (a * s, b * s, a * d, b * d, e))
         columns = self._columns[thread, : rows * self.ow]
-        pitch, item = columns.strides
-        shape, strides = windows.shape, (pitch * self.ow, pitch, kw * c * item, c * item, item)
-        np.copyto(as_strided(columns, shape, strides), windows)
+        target = columns.reshape(windows.shape)
+        if d == 1 and b == c * e:  # the windows' rows lie in one piece
+            windows = as_strided(source, (rows, self.ow, kh, kw * c), (a * s, b * s, a, e))
+            windows, target = runs(windows), runs(columns.reshape(windows.shape))
+        np.copyto(target, windows)
         return columns
 
     def _rows(self, thread, image, start, stop):

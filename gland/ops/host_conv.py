@@ -10,20 +10,21 @@ import numpy as np
 
 from gland.ops import arena, host_winograd
 from gland.ops.columns import Columns
-from gland.ops.layout import hwio, nchw, nhwc, oihw
-from gland.ops.threads import count_threads, parallel
+from gland.ops.layout import hwio, nchw, nhwc, oihw, runs
+from gland.ops.threads import count_threads, parallel, strip_rows, strips, total
 
 
 def conv(x, w, b, geo):
-    return _convolve(x, w, b, geo, relu=False)
+    return _convolve(x, hwio(w), b, geo, relu=False)
 
 
 def conv_relu(x, w, b, geo):
-    return _convolve(x, w, b, geo, relu=True)
+    return _convolve(x, hwio(w), b, geo, relu=True)
 
 
 def _convolve(x, w, b, geo, relu):
-    x, w = nhwc(x), hwio(w)
+    """w (KH,KW,C/groups,O)"""
+    x = nhwc(x)
     kernel, o = w.shape[:2], w.shape[3]
     if host_winograd.applies(x, kernel, geo):
         return nchw(host_winograd.convolve(x, w, b, geo.pad, relu))
@@ -76,10 +77,12 @@ def conv_x(dy, w, geo, size):
 
 
 def _rotated(w, groups):
-    """(O,C/G,KH,KW) -> (C,O/G,KH,KW), turned by half a turn, within each group."""
+    """(O,C/G,KH,KW) -> (KH,KW,O/G,C), turned by half a turn, within each group."""
     o, c, kh, kw = w.shape
-    w = w[:, :, ::-1, ::-1].reshape(groups, o // groups, c, kh, kw)
-    return w.transpose(0, 2, 1, 3, 4).reshape(groups * c, o // groups, kh, kw)
+    pieces = hwio(w)[::-1, ::-1].reshape(kh, kw, c, groups, o // groups)
+    turned = arena.empty((kh, kw, o // groups, groups * c), w.dtype)
+    turned.reshape(kh, kw, o // groups, groups, c)[...] = pieces.transpose(0, 1, 4, 3, 2)
+    return turned
 
 
 def _conv_x_blocks(dy, w):
@@ -88,16 +91,17 @@ def _conv_x_blocks(dy, w):
     n, oh, ow, _ = dy.shape
     weights = w.transpose(0, 2, 3, 1).reshape(o, k * k * c)
     dx = arena.empty((n, oh * k, ow * k, c), dy.dtype)
-    blocks = dx.reshape(n * oh, k, ow, k * c)
-    products = arena.empty((count_threads(), ow, k * k * c), dy.dtype)
+    rows, blocks = dy.reshape(n * oh, ow, o), dx.reshape(n * oh, k, ow, k * c)
+    step = min(strip_rows(ow * k * k * c), -(-n * oh // count_threads()))
+    products = arena.empty((count_threads(), step, ow, k * k * c), dy.dtype)
 
     def work(thread, first, last):
-        product = products[thread]
-        for i in range(first, last):
-            np.matmul(dy.reshape(n * oh, ow, o)[i], weights, out=product)
-            blocks[i] = product.reshape(ow, k, k * c).transpose(1, 0, 2)
+        for at in strips(first, last, step, n * oh):
+            product = products[thread, : at.stop - at.start]
+            np.matmul(rows[at].reshape(-1, o), weights, out=product.reshape(-1, k * k * c))
+            np.copyto(runs(blocks[at]), runs(product.reshape(-1, ow, k, k * c).transpose(0, 2, 1, 3)))
 
-    parallel(work, n * oh)
+    parallel(work, -(-n * oh // step))
     return nchw(dx)
 
 
@@ -121,7 +125,7 @@ def conv_w(x, dy, geo, kernel):
     c, o = x.shape[3], dy.shape[3]
     if host_winograd.applies(x, kernel, geo):
         return oihw(host_winograd.weight_grad(x, dy, geo.pad))
-    dw = np.empty((*kernel, c // geo.groups, o), x.dtype)
+    dw = arena.empty((*kernel, c // geo.groups, o), x.dtype)
     for inputs, outputs in _groups(c, o, geo.groups):
         dw[..., outputs] = _weight_group(x[..., inputs], dy[..., outputs], geo, kernel)
     return oihw(dw)
@@ -130,7 +134,8 @@ def conv_w(x, dy, geo, kernel):
 def _weight_group(x, dy, geo, kernel):
     columns = Columns(x, kernel, geo)
     o = dy.shape[3]
-    sums = np.zeros((count_threads(), columns.width, o), x.dtype)  # one a thread, so none waits for another
+    sums = arena.empty((count_threads(), columns.width, o), x.dtype)  # one a thread, so none waits for another
+    sums[...] = 0
     products = arena.empty(sums.shape, x.dtype)
 
     def work(thread, first, last):
@@ -140,7 +145,7 @@ def _weight_group(x, dy, geo, kernel):
             sums[thread] += products[thread]
 
     parallel(work, columns.count)
-    return sums.sum(axis=0).reshape(*kernel, x.shape[3], o)
+    return total(sums).reshape(*kernel, x.shape[3], o)
 
 
 def _groups(c, o, groups):

@@ -6,7 +6,7 @@ Where both arguments lie in memory the same way, the elements are taken in memor
 import numpy as np
 
 from gland.ops import arena
-from gland.ops.layout import nchw, nhwc
+from gland.ops.layout import nchw, nhwc, runs
 from gland.ops.threads import PIECE, count_threads, parallel, strip_rows, strips
 
 
@@ -63,14 +63,14 @@ def channel_sum(x):
     x = nhwc(x)
     x = x.reshape(-1, x.shape[-1])
     sums = np.zeros((count_threads(), x.shape[1]), x.dtype)
-    ones = np.ones(len(x), x.dtype)
+    step = strip_rows(x.shape[1])
+    ones = np.ones(step, x.dtype)
 
     def work(thread, first, last):
-        # a matrix product runs ten times faster here than x.sum(axis=0)
-        rows = slice(first * PIECE, last * PIECE)
-        np.matmul(ones[rows], x[rows], out=sums[thread])
+        for at in strips(first, last, step, len(x)):
+            sums[thread] += ones[: at.stop - at.start] @ x[at]  # ten times faster than x.sum(axis=0)
 
-    parallel(work, -(-len(x) // PIECE))
+    parallel(work, -(-len(x) // step))
     return sums.sum(axis=0)
 
 
@@ -120,14 +120,14 @@ def concat(xs):
     xs = [nhwc(x) for x in xs]
     channels = [x.shape[3] for x in xs]
     y = arena.empty((*xs[0].shape[:3], sum(channels)), xs[0].dtype)
-    _between(y, xs, channels, lambda whole, piece: np.copyto(whole, piece))
+    _between(y, xs, channels, lambda whole, piece: np.copyto(runs(whole), runs(piece)))
     return nchw(y)
 
 
 def split(x, channels):
     x = nhwc(x)
     pieces = [arena.empty((*x.shape[:3], c), x.dtype) for c in channels]
-    _between(x, pieces, channels, lambda whole, piece: np.copyto(piece, whole))
+    _between(x, pieces, channels, lambda whole, piece: np.copyto(runs(piece), runs(whole)))
     return [nchw(piece) for piece in pieces]
 
 

@@ -34,10 +34,10 @@ the environment, or `enable(False)`, turns it off.
 import os
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from gland.ops import arena
-from gland.ops.threads import count_threads, parallel
+from gland.ops.layout import strided
+from gland.ops.threads import count_threads, parallel, total
 
 BT = np.array(
     [
@@ -98,11 +98,9 @@ class Strips:
         self._v = self.matrices(c)
 
     def matrices(self, channels: int) -> np.ndarray:
-        """(threads, 6, ...) for what a strip holds at the six points, and two pixels of zeros behind it."""
+        """(threads, 6, ...) for what a strip holds at the six points, and room for two pixels behind it."""
         length = self.images * self.rows * self.width * channels
-        m = arena.empty((count_threads(), POINTS, length + 2 * channels + PITCH), self.x.dtype)
-        m[:, :, length:] = 0
-        return m
+        return arena.empty((count_threads(), POINTS, length + 2 * channels + PITCH), self.x.dtype)
 
     def place(self, i: int) -> tuple[slice, slice, tuple[int, int]]:
         """The images and the output rows of strip i, and how many images and tiles that is."""
@@ -123,28 +121,30 @@ class Strips:
         halo[:, bottom - first :] = 0
         halo[:, top - first : bottom - first, self.pad : self.pad + w] = self.x[images, top:bottom]
         a, b, _, item = halo.strides
-        d = as_strided(halo, (n, t, POINTS, self.width * c), (a, 4 * b, b, item))
+        d = strided(self._halo[thread], (n, t, POINTS, self.width * c), (a, 4 * b, b, item))
         v = self._v[thread]
         np.matmul(BT, d, out=self.by_tile(v, n, t, c))
+        length = n * t * self.width * c
+        v[:, length : length + 2 * c] = 0  # the last windows reach there: old memory could hold a NaN, and 0 NaN = NaN
         return v
 
     def by_tile(self, m: np.ndarray, n: int, t: int, channels: int) -> np.ndarray:
         """The matrices m (6, ...) seen as (images, tiles, 6, W' * channels)."""
         row, item = self.width * channels, m.itemsize
-        return as_strided(m, (n, t, len(m), row), (t * row * item, row * item, m.strides[0], item))
+        return strided(m, (n, t, len(m), row), (t * row * item, row * item, m.strides[0], item))
 
     def every_third(self, m: np.ndarray, n: int, t: int, channels: int, pixels: int, start: int) -> np.ndarray:
         """(6, images * tiles * W'/3, pixels * channels): `pixels` neighbours from each third pixel on, from `start` on."""
         count, item = n * t * self.width // 3, m.itemsize
         shape = (len(m), count, pixels * channels)
-        return as_strided(m[:, start * channels :], shape, (m.strides[0], 3 * channels * item, item))
+        return strided(m, shape, (m.strides[0], 3 * channels * item, item), start * channels * item)
 
 
 def convolve(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, pad: int, relu: bool) -> np.ndarray:
     """y (N,OH,OW,O) of x (N,H,W,C), w (3,3,C,O), b (O,) or None."""
     c, o = w.shape[2:]
     strips = Strips(x, o, pad)
-    u = (G @ w.reshape(3, -1)).reshape(POINTS, 3 * c, o)
+    u = product(G, w.reshape(3, -1)).reshape(POINTS, 3 * c, o)
     y = arena.empty((len(x), strips.oh, strips.ow, o), x.dtype)
     products, outputs = strips.matrices(o), strips.matrices(o)[:, :4]
     bias = None if b is None else np.tile(b, strips.width)
@@ -179,7 +179,8 @@ def weight_grad(x: np.ndarray, dy: np.ndarray, pad: int) -> np.ndarray:
     """dw (3,3,C,O) of x (N,H,W,C) and dy (N,OH,OW,O)."""
     c, o = x.shape[3], dy.shape[3]
     strips = Strips(x, o, pad)
-    sums = np.zeros((count_threads(), POINTS, 3 * c, o), x.dtype)
+    sums = arena.empty((count_threads(), POINTS, 3 * c, o), x.dtype)
+    sums[...] = 0
     products = arena.empty(sums.shape, x.dtype)
     inputs, spread = strips.matrices(o)[:, :4], strips.matrices(o)
 
@@ -202,4 +203,9 @@ def weight_grad(x: np.ndarray, dy: np.ndarray, pad: int) -> np.ndarray:
                 sums[thread] += products[thread]
 
     parallel(work, strips.count)
-    return (GT @ sums.sum(axis=0).reshape(POINTS, -1)).reshape(3, 3, c, o)
+    return product(GT, total(sums).reshape(POINTS, -1)).reshape(3, 3, c, o)
+
+
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b in memory that is used again."""
+    return np.matmul(a, b, out=arena.empty((len(a), b.shape[1]), b.dtype))

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 Work = Callable[[int, int, int], None]
@@ -98,6 +99,13 @@ def strips(first: int, last: int, step: int, count: int) -> Iterator[slice]:
     """The rows of strips first to last, step rows each, of count rows in all."""
     for i in range(first, last):
         yield slice(i * step, min((i + 1) * step, count))
+
+
+def total(sums: np.ndarray) -> np.ndarray:
+    """The sum over the first axis, one entry a thread, made in the first of them."""
+    for piece in sums[1:]:
+        sums[0] += piece
+    return sums[0]
 
 
 def count_threads() -> int:
