@@ -50,6 +50,8 @@ def peak() -> int:
 
 
 def _main(who: str, asked: dict[str, Any]) -> None:
+    if who == "ours":
+        sys.modules["torch"] = None  # cpu.py then goes on without it, as a user's process does
     import clock
     import cpu
 
