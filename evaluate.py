@@ -1,8 +1,10 @@
 """Evaluate a run, or segment and classify any image with it. `python evaluate.py --help` lists the options."""
 
 import sys
+from pathlib import Path
 
-from gland import console
+from gland import console, trained
+from gland.errors import InputError
 from gland.evaluation import SETS, evaluate_run, segment_files
 
 
@@ -11,7 +13,9 @@ def parser() -> console.Parser:
         prog="evaluate.py",
         description="Measure a trained network on images that it has not seen, or classify and segment any image.",
     )
-    p.add_argument("run", metavar="RUN", help="run folder that train.py printed")
+    p.add_argument(
+        "run", metavar="RUN", nargs="?", help="run folder that train.py printed; none: the network in the package"
+    )
     p.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute")
     p.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
     p.add_argument("--tta", action="store_true", help="average over the eight flips and quarter turns")
@@ -20,7 +24,10 @@ def parser() -> console.Parser:
     measure.add_argument("--data", metavar="DIR", help="data folder; default: the one that the run was trained on")
     measure.add_argument("--split", choices=SETS, default="test", help="which images")
     measure.add_argument(
-        "--postprocess", action="store_true", help="for the object figures, with settings chosen on validation images"
+        "--no-postprocess",
+        dest="postprocess",
+        action="store_false",
+        help="object figures of the bare mask of Eq. 6; else with settings chosen on validation images",
     )
 
     images = p.add_argument_group("any image")
@@ -31,8 +38,11 @@ def parser() -> console.Parser:
 def main() -> None:
     o = parser().parse_args()
     if o.image:
-        print(segment_files(o.run, o.image, o.checkpoint, o.tta, o.device))
+        run, pictures = (trained.FOLDER, Path("runs") / "images") if o.run is None else (o.run, None)
+        print(segment_files(run, o.image, o.checkpoint, o.tta, o.device, pictures))
         return
+    if o.run is None:
+        raise InputError("name a run to measure (the folder that train.py printed), or images by --image FILE")
     evaluation = evaluate_run(o.run, o.split, o.data, o.checkpoint, o.tta, o.postprocess, o.device)
     print(f"\n{evaluation}\nwritten to {evaluation.folder}: {', '.join(evaluation.files)}")
 

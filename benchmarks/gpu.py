@@ -76,7 +76,7 @@ def _cases(options: argparse.Namespace) -> list[Case]:
         for side in options.sides
         for batch in options.batches
         for work in ("train", "infer")
-        for precision in (("float32", "tf32") if hasattr(ops, "set_precision") else ("float32",))
+        for precision in ("float32", "tf32")
     ]
 
 
@@ -112,8 +112,7 @@ def prepare(case: Case, width: int | None) -> tuple[Any, Batch]:
 
 
 def _ours(case: Case, network: Any, batch: Batch) -> Callable[[], None]:
-    if hasattr(ops, "set_precision"):
-        ops.set_precision(case.precision)
+    ops.use_tf32(case.precision == "tf32")
     x, mask, label = (backend.to_device(a) for a in batch)
     solver, rate = SGD(network, 0.9, 5e-4, 5.0), backend.to_device(np.full(1, 1e-4, np.float32))
     totals = backend.to_device(np.zeros(TOTALS))

@@ -16,8 +16,8 @@ from gland.solver import SCHEDULES
 # What a recipe sets; an option given on the command line wins over it.
 RECIPES: dict[str, dict[str, Any]] = {
     "default": dict(
-        pretrain=1000, iterations=3000, batch=4, rate=1e-2, momentum=0.9, decay=5e-4, schedule="cosine", warmup=100,
-        clip=5.0, crop=224,
+        pretrain=400, iterations=3600, batch=4, rate=5e-2, momentum=0.9, decay=5e-4, schedule="cosine", warmup=100,
+        clip=1.0, crop=224,
     ),
     "paper": dict(
         pretrain=2000, iterations=20000, batch=1, rate=1e-5, momentum=0.99, decay=5e-4, schedule="constant", warmup=0,
@@ -26,7 +26,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 # On the synthetic set, which is easier, the default recipe trains a narrower network on smaller windows and less long,
 # so that `python train.py` ends within minutes. Small steps with a bound on each let many be made.
-PHANTOM = dict(width=8, pretrain=300, iterations=900, rate=2e-2, clip=1.0, crop=160)
+PHANTOM = dict(width=8, pretrain=200, iterations=900, crop=160)
 UNSET = argparse.SUPPRESS
 
 

@@ -54,13 +54,13 @@ def evaluate_run(
     data_folder: str | None = None,
     weights: str = "best",
     tta: bool = False,
-    post: bool = False,
+    post: bool = True,
     device: str = "auto",
     overlays: bool = True,
 ) -> Evaluation:
     """Score one set of a run's images and write everything to RUN/evaluation/SET. Raises InputError.
 
-    post: choose post-processing for the object metrics on the validation images.
+    post: choose post-processing for the object metrics on the validation images, and keep it in RUN/postprocess.json.
     """
     run = Path(run)
     config = checkpoint.load_config(run, ("data", "split"))
@@ -70,6 +70,7 @@ def evaluate_run(
     settings = postprocess.OFF
     if post:
         settings = _settings(network, config, data.read(config["data"]) if data_folder else samples, tta)
+        write_text(run / "postprocess.json", json.dumps(settings._asdict()) + "\n")
     folder = run / "evaluation" / which
     rows, shown = [], []
     for sample in tqdm(chosen, desc="evaluate", unit="image", dynamic_ncols=True):
@@ -104,15 +105,23 @@ def evaluate_run(
 
 
 def segment_files(
-    run: str | Path, files: list[str], weights: str = "best", tta: bool = False, device: str = "auto"
+    run: str | Path,
+    files: list[str],
+    weights: str = "best",
+    tta: bool = False,
+    device: str = "auto",
+    folder: Path | None = None,
 ) -> str:
-    """Classify and segment any images; NAME_mask.png (instance numbers) and NAME_overlay.png go to RUN/images.
+    """Classify and segment any images; NAME_mask.png (instance numbers) and NAME_overlay.png go to folder (RUN/images).
+
+    Glands are separated as RUN/postprocess.json says, if the run was evaluated.
 
     Large ones (gland/large.py) are segmented in tiles, and get only a mask, 255 where gland. A .npy file is an image too.
     Returns a table for the screen. Raises InputError; nothing is written if one file cannot be read.
     """
     run = Path(run)
-    network = checkpoint.load_network(run, weights, device)
+    folder = folder or run / "images"
+    network, settings = checkpoint.load_network(run, weights, device), _kept_settings(run)
     stems = [Path(file).stem for file in files]
     if twice := [stem for i, stem in enumerate(stems) if stem in stems[:i]]:
         raise InputError(f"two images are named {twice[0]}, so one's pictures would replace the other's; rename one")
@@ -122,16 +131,16 @@ def segment_files(
     lines = []
     for file, image in zip(files, images, strict=True):
         if hasattr(network, "margin") and large.is_large(image):
-            lines.append(_segment_large(network, file, image, run / "images" / f"{Path(file).stem}_mask.png", tta))
+            lines.append(_segment_large(network, file, image, folder / f"{Path(file).stem}_mask.png", tta))
             continue
         image = image[:, :]
         nothing = np.zeros(image.shape[:2], np.int32)
         prediction = predict(network, data.Sample(Path(file).stem, image, nothing, False), tta)
         glands = share = "-"
         if prediction.p_gland is not None:
-            instances = postprocess.postprocess(prediction.p_gland[0])
+            instances = postprocess.postprocess(prediction.p_gland[0], settings)
             glands, share = str(instances.max()), f"{100 * (instances > 0).mean():.1f}"
-            target = run / "images" / Path(file).stem
+            target = folder / Path(file).stem
             _save_png(target.with_name(target.name + "_mask.png"), instances.astype(np.uint16))
             _save_png(target.with_name(target.name + "_overlay.png"), figures.overlay(image, instances > 0))
         lines.append([Path(file).name, *_verdict(prediction.q), glands, share])
@@ -139,7 +148,17 @@ def segment_files(
     if getattr(network, "kind", "class") == "class":
         return table
     masks = f"NAME_mask.png (every gland its number; longer than {large.LARGEST} pixels: 255 where gland)"
-    return f"{table}\n\nwritten to {run / 'images'}: {masks}, NAME_overlay.png"
+    return f"{table}\n\nwritten to {folder}: {masks}, NAME_overlay.png"
+
+
+def _kept_settings(run):
+    path = run / "postprocess.json"
+    if not path.exists():
+        return postprocess.OFF
+    try:
+        return postprocess.Settings(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); delete it and evaluate the run again") from error
 
 
 def _segment_large(network, file, image, target, tta):

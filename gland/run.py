@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gland import checkpoint, data, figures
+from gland import backend, checkpoint, data, figures
 from gland.errors import InputError
 from gland.evaluation import evaluate_run
 from gland.files import remove_leftovers
@@ -96,6 +96,7 @@ def _claim(config: dict[str, Any], out: str | None) -> tuple[Path, bool]:
 
 
 def _prepare(config: dict[str, Any], folder: Path) -> Training:
+    backend.select(config["device"])  # before any work is done for a device that is not there
     if config["data"] is None:
         source, samples = phantom_samples()
     else:

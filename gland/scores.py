@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gland import ops, postprocess
+from gland import backend, ops, postprocess
 from gland.data import Sample, quadrants, resize, to_input
 from gland.metrics import compare_objects, dice, object_dice, object_f1, object_hausdorff, pixel_accuracy, relabelled
 from gland.networks import Prediction
@@ -19,6 +19,7 @@ Row = dict[str, Any]  # the scores of one image, as JSON can hold them
 DRAWS = 2000
 
 
+@backend.memory_explained("the image, or choose --device cpu")
 def predict(network: Any, sample: Sample, tta: bool = False) -> Prediction:
     """The prediction for the whole image, its maps at the image's own size.
 

@@ -6,6 +6,7 @@ holds all that changes. So an interrupted run that is resumed ends with the bits
 
 import csv
 import io
+import os
 import signal
 import time
 import warnings
@@ -27,7 +28,7 @@ from gland.validation import validate
 
 COLUMNS = (
     "phase", "step", "loss", "loss_class", "loss_seg", "learning_rate", "class_accuracy", "pixel_accuracy",
-    "val_loss", "val_class_accuracy", "val_pixel_accuracy", "val_dsc", "seconds",
+    "val_loss", "val_class_accuracy", "val_class_score", "val_pixel_accuracy", "val_dsc", "seconds",
 )  # fmt: skip
 SUMS = ("loss", "loss_class", "loss_seg", "class_accuracy", "pixel_accuracy")
 TOTALS = 7  # the sums, how many steps are in them, and the first whose loss was not finite; gland/ops/host_tally.py
@@ -92,8 +93,11 @@ class Training:
     def _run_phase(self, name: str, steps: int, stop: list[int]) -> None:
         c = self.config
         seed = c["seed"] + self.phase * 1_000_003  # another stream of batches for each phase
-        batches = data.Batches(self.train, c["batch"], c["crop"], seed, c["augment"], start_step=self.step)
-        bar = tqdm(total=steps, initial=self.step, desc=f"{name:8s}", unit="step", mininterval=0.5, dynamic_ncols=True)
+        # the processor has nothing else to do while a device trains
+        threads = max(1, min(8, (os.cpu_count() or 1) - 1)) if self.device.is_device else 1
+        options = {"start_step": self.step, "threads": threads}
+        batches = data.Batches(self.train, c["batch"], c["crop"], seed, c["augment"], **options)
+        bar = tqdm(total=steps, initial=self.step, desc=name, unit="step", mininterval=0.5, dynamic_ncols=True)
         with batches, bar:
             while self.step < steps:
                 if stop:

@@ -57,16 +57,17 @@ __global__ void __launch_bounds__(256) segmentation_loss_grad(
     const T* __restrict__ s, const T* __restrict__ S, const T* __restrict__ f, const T* __restrict__ sums, T* __restrict__ ds,
     T* __restrict__ df, T* __restrict__ partial, int N, int P, int reading) {
   const int image = blockIdx.y;
-  const T J = T(N) * T(P);
+  const T mean = 1 / (T(N) * T(P));  // 1 / J
   T sum = 0;
   GRID_STRIDE(i, P) {
     const int j = image * P + i;
     const Pixel<T> p(s + 2 * j, S[j], f[j], sums + 2 * image, reading);
-    const T d = ((p.gland + p.background) * exp(p.log_gland) - p.gland) / J;
+    const T d = ((p.gland + p.background) * exp(p.log_gland) - p.gland) * mean;
     ds[2 * j] = d;
     ds[2 * j + 1] = -d;
-    df[j] = reading == SOFT_TARGET ? S[j] * (p.log_background - p.log_gland) / J : -S[j] * p.log_gland / J;
-    sum += df[j] * p.weight;
+    const T e = S[j] * ((reading == SOFT_TARGET ? p.log_background : T(0)) - p.log_gland) * mean;
+    df[j] = e;
+    sum += e * p.weight;
   }
   sum = block_sum(sum);
   if (threadIdx.x == 0) partial[blockIdx.x * N + image] = sum;

@@ -1,8 +1,8 @@
 // Sums over rows of x (B,R,C) -> (B,C), in two passes that always add in the same order; and the second pass alone, which
 // also finishes a product cut into splits. Reference: gland/ops/host_pointwise.py.
-// block (32, 8): 32 channels, 8 rows at a time; grid: tiles of channels, parts of the rows, B. partial (parts,B,C)
+// block (32, 8): 32 channels, 8 rows at a time; grid: tiles of channels, parts of the rows, B. partial (parts,B,C), times scale
 template <typename T>
-__global__ void __launch_bounds__(256) column_sums(const T* __restrict__ x, T* __restrict__ partial, int B, int R, int C, int per) {
+__global__ void __launch_bounds__(256) column_sums(const T* __restrict__ x, T* __restrict__ partial, int B, int R, int C, int per, T scale) {
   __shared__ T sums[8][32];
   const int c = blockIdx.x * 32 + threadIdx.x, part = blockIdx.y, image = blockIdx.z;
   T sum = 0;
@@ -12,7 +12,7 @@ __global__ void __launch_bounds__(256) column_sums(const T* __restrict__ x, T* _
   __syncthreads();
   if (threadIdx.y > 0 || c >= C) return;
   for (int i = 1; i < 8; ++i) sum += sums[i][threadIdx.x];
-  partial[(part * B + image) * C + c] = sum;
+  partial[(part * B + image) * C + c] = scale * sum;
 }
 
 // y[i] = scale * sum over splits of partial[split, i], plus b[i % O]; relu: not below 0

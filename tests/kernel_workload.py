@@ -37,6 +37,7 @@ def convolutions(normal):
         (1, 8, 10, 3, Geometry(1, 2, 2, 2)),
         (2, 80, 2, 1, Geometry()),  # and a weight gradient in splits
         (1, 2, 80, 1, Geometry(2)),
+        (1, 20, 5, 1, Geometry()),
         (1, 34, 3, 4, Geometry(2, 1)),
     ):
         x, w, b = normal(n, c, 11, 9), normal(o, c // geo.groups, k, k), normal(o)
@@ -44,6 +45,18 @@ def convolutions(normal):
         ops.conv_relu(x, w, None, geo)
         ops.conv_x(y, w, geo, (11, 9))
         ops.conv_w(x, y, geo, (k, k))
+
+
+def convolutions_by_fours(normal):
+    # channels that are multiples of 4, so that four are loaded at once; on tensor cores as well
+    for tensor_cores in (False, True):
+        ops.use_tf32(tensor_cores)
+        for channels in (40, 20, 12):
+            x, w, geo = normal(1, channels, 3, 3), normal(channels, channels, 1, 1), Geometry()
+            ops.conv(x, w, None, geo)
+            ops.conv_x(x, w, geo, (3, 3))
+            ops.conv_w(x, x, geo, (1, 1))
+    ops.use_tf32(False)
 
 
 def pools(normal):
@@ -124,4 +137,4 @@ def priors(normal):
         device_fused.gradient_activation_grad(dc, g, z)
 
 
-WORK = [convolutions, pools, upsampling, pointwise, vectors, updates, losses, priors]
+WORK = [convolutions, convolutions_by_fours, pools, upsampling, pointwise, vectors, updates, losses, priors]

@@ -17,11 +17,10 @@ def _no_gpu() -> str:
 
 
 _reason = _no_gpu()
+ON_GPU = pytest.mark.gpu, pytest.mark.skipif(bool(_reason), reason=_reason)
 PLACES = (
     pytest.param(emulated, id="emulator", marks=pytest.mark.skipif(bool(MISSING), reason=str(MISSING))),
-    pytest.param(
-        backend.to_device, id="cupy", marks=(pytest.mark.gpu, pytest.mark.skipif(bool(_reason), reason=_reason))
-    ),
+    pytest.param(backend.to_device, id="cupy", marks=ON_GPU),
 )
 everywhere = pytest.mark.parametrize("there", PLACES)
 

@@ -59,6 +59,7 @@ def test_every_seed_step_and_index_has_a_window_of_its_own(samples):
 
 def test_timing_changes_nothing(samples):
     hurried = first(samples, 5, ahead=1)
+    assert same(first(samples, 5, threads=3), hurried)
     with Batches(samples, 4, SIZE, ahead=6) as batches:
         slow = []
         for batch in islice(batches, 5):

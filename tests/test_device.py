@@ -1,5 +1,7 @@
 """The device's operations, layers and joint gradient against the host's, which test_ops and test_layers prove."""
 
+import inspect
+
 import numpy as np
 import pytest
 from cuda_on_cpu import ORDERS, emulated, thread_order
@@ -8,11 +10,11 @@ from hypothesis import strategies as st
 from places import assert_close, everywhere
 from test_ops import convolutions, normal, poolings
 
-from gland import backend, layers, loss, ops
+from gland import backend, layers, loss, ops, prior, solver
 from gland.audit.layers import SUBJECTS
 from gland.networks import AlexNet, MultiLoss, UNet
 from gland.networks.multiloss import Losses
-from gland.ops import device_conv, device_memory, device_update
+from gland.ops import device, device_conv, device_fused, device_memory, device_update, host, launch
 from gland.solver import SGD, clip_factor
 
 RNG = np.random.default_rng
@@ -174,6 +176,26 @@ def test_a_gradient_that_is_not_finite_changes_nothing(there, value, clip):
     solver.step(0.1)
     assert np.array_equal(backend.to_host(Flat.flat), np.ones(9))
     assert not backend.to_host(solver.velocity).any()
+
+
+def test_every_operation_has_a_device_version_with_the_hosts_arguments():
+    assert device.__all__ == host.__all__
+    for name in host.__all__:
+        ours, theirs = (inspect.signature(getattr(room, name)).parameters.values() for room in (device, host))
+        assert len(ours) >= len(theirs)
+        assert [p.default for p in ours][: len(theirs)] == [p.default for p in theirs], name
+        assert all(p.default is not p.empty for p in list(ours)[len(theirs) :]), name
+
+
+def test_every_fused_function_has_a_device_version_with_its_arguments():
+    found = 0
+    for module in (loss, prior, solver):
+        for name, function in vars(module).items():
+            if hasattr(function, "__wrapped__"):
+                theirs = inspect.signature(getattr(device_fused, name.lstrip("_")))
+                assert list(theirs.parameters) == list(inspect.signature(function).parameters), name
+                found += 1
+    assert found == 17
 
 
 # Layers: all passes, over the audit's cases
@@ -439,3 +461,10 @@ def test_float32_computed_where_float64_is_meant_is_caught():
     narrow = ops.softmax(emulated(x.astype(np.float32))).astype(np.float64)
     with pytest.raises(AssertionError):
         assert_close(narrow, ops.softmax(x))
+
+
+def test_memory_that_is_read_before_it_is_written_is_caught(monkeypatch):
+    run = launch.Kernel.over
+    monkeypatch.setattr(launch.Kernel, "over", lambda self, n, *args, **options: run(self, n - 1, *args[:-1], n - 1))
+    with pytest.raises(AssertionError):
+        assert_close(*both(ops.relu, emulated, np.ones((1, 2, 3, 4))))

@@ -1,22 +1,34 @@
-"""Training on a device, executed with a stand-in for CuPy: the recorded step, the uploads, and what comes back to the host."""
+"""Training on a device: the recorded step, the uploads, and what comes back to the host.
+
+Everywhere with a stand-in for CuPy, which counts what crosses; the same runs on a GPU where there is one (`pytest -m gpu`).
+"""
 
 import numpy as np
 import pytest
 import standin_cupy
 from cuda_on_cpu import MISSING
+from places import ON_GPU
 from test_training import assert_same_bits, samples, settings
 
 from gland import backend, checkpoint, ops
+from gland.errors import InputError
 from gland.ops.graph import WARM_UP, Recorded
 from gland.training import Diverged, Training
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=str(MISSING))
+needs_emulator = pytest.mark.skipif(bool(MISSING), reason=str(MISSING))
 SHORT = "--pretrain", "3", "--iterations", "6", "--log-every", "3", "--validate-every", "99"
 
 
-@pytest.fixture(autouse=True)
-def cupy(monkeypatch):
-    return standin_cupy.install(monkeypatch)
+@pytest.fixture(params=[pytest.param("stand-in", marks=needs_emulator), pytest.param("gpu", marks=ON_GPU)])
+def place(request, monkeypatch):
+    if request.param == "stand-in":
+        standin_cupy.install(monkeypatch)
+    return request.param
+
+
+@pytest.fixture
+def standin(monkeypatch):
+    standin_cupy.install(monkeypatch)
 
 
 def training(folder, *options, device="gpu"):
@@ -29,20 +41,23 @@ def rows(run):
 
 
 @pytest.mark.parametrize("options", [(), ("--prior-gradient", "exact", "--loss", "soft-target", "--clip", "0.1")])
-def test_a_run_on_the_device_is_the_run_on_the_host(tmp_path, options):
+def test_a_run_on_the_device_is_the_run_on_the_host(tmp_path, options, place):
     host, device = training(tmp_path / "a", *options, device="cpu"), training(tmp_path / "b", *options)
     host.run()
     device.run()
-    assert standin_cupy.counts["graphs"] == 3 - WARM_UP + 6 - WARM_UP
+    if place == "stand-in":
+        assert standin_cupy.counts["graphs"] == 3 - WARM_UP + 6 - WARM_UP
+    tolerance = 2e-5 if place == "stand-in" else 1e-3  # a GPU fuses multiplications with additions
     for a, b in zip(rows(device), rows(host), strict=True):
         assert a.keys() == b.keys() and a["phase"] == b["phase"]
-        assert all(a[k] == pytest.approx(b[k], rel=2e-5) for k in a if k != "phase")
+        assert all(a[k] == pytest.approx(b[k], rel=tolerance) for k in a if k != "phase")
     weights, other = device.network.flat.get(), host.network.flat
-    assert np.abs(weights - other).max() <= 1e-5 * np.abs(other).max()
+    assert np.abs(weights - other).max() <= tolerance * np.abs(other).max()
     assert device.network.flat is not other and (tmp_path / "b" / "last.npz").exists()
 
 
-def test_a_step_brings_nothing_to_the_host(tmp_path):
+@needs_emulator
+def test_a_step_brings_nothing_to_the_host(tmp_path, standin):
     run = training(tmp_path, "--iterations", "8", "--log-every", "8")
     run.phase = 1
     seen = []
@@ -63,7 +78,7 @@ def test_a_step_brings_nothing_to_the_host(tmp_path):
     )
 
 
-def test_a_step_that_reads_its_loss_is_not_recorded_and_says_so(tmp_path, capsys):
+def test_a_step_that_reads_its_loss_is_not_recorded_and_says_so(tmp_path, capsys, place):
     run = training(tmp_path)
     compute = run._compute
 
@@ -76,10 +91,10 @@ def test_a_step_that_reads_its_loss_is_not_recorded_and_says_so(tmp_path, capsys
     run.run()
     assert standin_cupy.counts["graphs"] == 0  # and yet all steps were done
     assert run.rows[-1]["step"] == 9
-    assert "could not be recorded: operation not permitted" in capsys.readouterr().err
+    assert "could not be recorded: " in capsys.readouterr().err
 
 
-def test_the_reason_for_a_step_without_graph_is_told():
+def test_the_reason_for_a_step_without_graph_is_told(place):
     def reading():
         backend.to_host(x)
 
@@ -87,17 +102,17 @@ def test_the_reason_for_a_step_without_graph_is_told():
     run = Recorded(reading)
     for _ in range(WARM_UP + 2):
         run()
-    assert run.graph is None and "not permitted when stream is capturing" in run.reason
+    assert run.graph is None and "could not be recorded: " in run.reason
 
 
-def test_dropout_is_a_reason_for_no_graph(tmp_path, capsys):
+def test_dropout_is_a_reason_for_no_graph(tmp_path, capsys, place):
     run = training(tmp_path, "--network", "unet", "--iterations", "3")
     run.run()
     assert standin_cupy.counts["graphs"] == 0
     assert "drawn on the host" in capsys.readouterr().err
 
 
-def test_a_recorded_function_is_run_again_on_the_same_memory():
+def test_a_recorded_function_is_run_again_on_the_same_memory(place):
     x, y = backend.to_device(np.array([1.0, -2.0])), backend.to_device(np.zeros(2))
 
     def work():
@@ -106,13 +121,14 @@ def test_a_recorded_function_is_run_again_on_the_same_memory():
     run = Recorded(work)
     for _ in range(WARM_UP + 3):
         run()
+    assert run.graph is not None and run.reason is None
     assert y.get().tolist() == [2.0 * (WARM_UP + 3), 0]
     x.set(np.array([0.0, 1.0]))
     run()
     assert y.get().tolist() == [2.0 * (WARM_UP + 3), 2]
 
 
-def test_a_resumed_run_on_the_device_ends_with_the_same_bits(tmp_path):
+def test_a_resumed_run_on_the_device_ends_with_the_same_bits(tmp_path, place):
     training(tmp_path / "whole").run()
     stopped = training(tmp_path / "stopped")
     step, done = stopped._step, []
@@ -135,7 +151,7 @@ def test_a_resumed_run_on_the_device_ends_with_the_same_bits(tmp_path):
     assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
 
 
-def test_a_diverged_run_is_noticed_at_the_next_row_and_keeps_good_weights(tmp_path):
+def test_a_diverged_run_is_noticed_at_the_next_row_and_keeps_good_weights(tmp_path, place):
     run = training(tmp_path, "--save-every", "0", "--log-every", "4")
     step = run._step
 
@@ -152,7 +168,7 @@ def test_a_diverged_run_is_noticed_at_the_next_row_and_keeps_good_weights(tmp_pa
     assert state["step"] == 2 and all(np.isfinite(v).all() for v in parameters.values())
 
 
-def test_evaluation_reads_a_network_on_the_device(tmp_path):
+def test_evaluation_reads_a_network_on_the_device(tmp_path, place):
     run = training(tmp_path, "--iterations", "1", "--pretrain", "0")
     run.run()
     x = np.random.default_rng(0).standard_normal((1, 3, 40, 33)).astype(np.float32)
@@ -162,3 +178,12 @@ def test_evaluation_reads_a_network_on_the_device(tmp_path):
     for a, b in zip(there[:3], here[:3], strict=True):
         assert type(a) is np.ndarray
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", [pytest.param("gpu", marks=ON_GPU)])
+def test_a_gpu_out_of_memory_says_so(place):
+    with pytest.raises(
+        InputError, match=r"the GPU is out of memory: 1,073,741,824 MiB were asked for, .* are free; reduce"
+    ):
+        with backend.memory_explained("--batch"):
+            backend.cupy().empty(1 << 50, np.uint8)

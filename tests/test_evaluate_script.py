@@ -21,7 +21,7 @@ def evaluated(tiny_run, tmp_path_factory):
     """A copy of the run, evaluated on its validation images: (folder, what was printed)."""
     folder = shutil.copytree(tiny_run, tmp_path_factory.mktemp("evaluated") / "run")
     shutil.rmtree(folder / "evaluation")
-    result = run("evaluate.py", folder, "--split", "val", "--postprocess", cwd=folder.parent)
+    result = run("evaluate.py", folder, "--split", "val", cwd=folder.parent)
     assert result.returncode == 0, result.stderr
     return folder, result.stdout
 
@@ -65,7 +65,7 @@ def test_overlays_and_figure_2_show_every_image_at_its_size(evaluated):
 def test_evaluating_twice_writes_the_same_bits(evaluated):
     folder, printed = evaluated
     before = files(folder)
-    again = run("evaluate.py", folder, "--split", "val", "--postprocess", cwd=folder.parent)
+    again = run("evaluate.py", folder, "--split", "val", cwd=folder.parent)
     assert again.stdout == printed and files(folder) == before
 
 

@@ -162,7 +162,7 @@ def test_it_learns_to_tell_bright_from_dark():
     mask = (rng.random((2, 8, 8)) < 0.5).repeat(4, axis=1).repeat(4, axis=2).astype(np.float32)
     x = (0.3 * rng.standard_normal((2, 3, 32, 32)) + 2 * mask[:, None] - 1).astype(np.float32)
     losses = []
-    for _ in range(25):
+    for _ in range(60):
         net.zero_grad()
         losses.append(float(net.loss_and_grad(x, mask, None).total))
         net.flat -= 0.2 * net.flat_grad

@@ -30,7 +30,8 @@ class Batches:
 
     samples: any sizes; each is resized to 500 x 500 once. balanced: classes alternate, otherwise all samples are one
     class; every sample of a class comes once before any comes again. augment=False leaves only the random windows.
-    start_step: the first batch to return. step: the next batch to return. An error in the thread is raised by next().
+    start_step: the first batch to return. step: the next batch to return. threads: batches made at the same time; a window
+    of 224 pixels takes one about 7 ms. An error in a thread is raised by next().
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Batches:
         start_step: int = 0,
         recipe: Recipe = DEFAULT,
         ahead: int = 4,
+        threads: int = 1,
     ):
         if not samples:
             raise InputError("there are no images to train on; the split or the folder left none.")
@@ -52,9 +54,9 @@ class Batches:
         self.recipe = recipe if augment else NONE._replace(quadrant=recipe.quadrant)
         classes = [[i for i, s in enumerate(samples) if s.malignant == label] for label in (False, True)]
         self.groups = [group for group in classes if group] if balanced else [list(range(len(samples)))]
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
+        self._thread = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="batches")
         self._pending: deque[Future[Batch]] = deque()
-        self._ahead = ahead
+        self._ahead = max(ahead, 2 * threads)
 
     def __iter__(self) -> "Batches":
         return self

@@ -52,11 +52,16 @@ def log_softmax(x):
 
 
 def column_sums(x, scale=1.0):
-    """(B,R,C) -> (B,C): scale times the sum over the rows, in two passes of fixed order."""
+    """(B,R,C) -> (B,C): scale times the sum over the rows, in two passes of fixed order, or one if they are few."""
     b, r, c = x.shape
     parts = max(1, min(_PARTS, -(-r // _ROWS)))
-    partial, y = empty((parts, b, c), x), empty((b, c), x)
-    kernel("sums", "column_sums", x.dtype)((-(-c // 32), parts, b), (32, 8), x, partial, b, r, c, -(-r // parts))
+    y = empty((b, c), x)
+    grid, run = (-(-c // 32), parts, b), kernel("sums", "column_sums", x.dtype)
+    if parts == 1:
+        run(grid, (32, 8), x, y, b, r, c, r, scale)
+        return y
+    partial = empty((parts, b, c), x)
+    run(grid, (32, 8), x, partial, b, r, c, -(-r // parts), 1.0)
     add_splits(partial, y, scale=scale)
     return y
 

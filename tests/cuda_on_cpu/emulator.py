@@ -22,6 +22,13 @@ class EmulatedArray(np.ndarray):
         """A plain array over the same values."""
         return np.array(self, subok=False)
 
+    def __array_function__(self, function, types, args, kwargs):
+        """Fresh memory is NaN, or -1: who reads it before it is written is found out."""
+        y = super().__array_function__(function, types, args, kwargs)
+        if function is np.empty_like:
+            np.ndarray.view(y, np.ndarray).reshape(-1).view(np.uint8).fill(0xFF)
+        return y
+
     def set(self, values: np.ndarray) -> None:
         """Copy a host array of the same shape and dtype here, as CuPy's does."""
         if type(values) is not np.ndarray or values.shape != self.shape or values.dtype != self.dtype:

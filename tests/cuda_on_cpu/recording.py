@@ -12,7 +12,7 @@ import mmap
 import struct
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,10 +104,13 @@ class Recording:
         ]
         self.launches.append(Launch(kernel, grid, block, shared, before, after))
 
-    def of(self, file: str) -> "Recording":
-        """The launches of the kernels of one file."""
+    def of(self, file: str, instances: Sequence[str] | None = None) -> "Recording":
+        """The launches of the kernels of one file, or of some of its instances."""
         part = Recording()
-        part.launches = [launch for launch in self.launches if launch.kernel.source.file == file]
+        for launch in self.launches:
+            kernel = launch.kernel
+            if kernel.source.file == file and (instances is None or kernel.expression in instances):
+                part.launches.append(launch)
         return part
 
     def replay(self, mode: str, source: Source, order: str = "forward") -> str | None:

@@ -1,0 +1,49 @@
+"""Validation: means over images by hand, and a merit that one lucky image cannot swing."""
+
+import numpy as np
+import pytest
+
+from gland.data import Sample
+from gland.networks import Prediction
+from gland.validation import Validation, validate
+
+
+class Fixed:
+    """Predicts the same score and the same left half of glands for every image."""
+
+    def __init__(self, malignant, p):
+        self.malignant, self.p = malignant, p
+
+    def predict(self, x):
+        p_gland = np.full((1, *x.shape[2:]), 1 - self.p)
+        p_gland[:, :, : x.shape[3] // 2] = self.p
+        return Prediction(np.array([[1 - self.malignant, self.malignant]]), p_gland, None, ())
+
+
+def sample(malignant, glands):
+    instances = np.zeros((500, 500), np.int32)
+    instances[:, : int(500 * glands)] = 1
+    return Sample("train_1", np.zeros((500, 500, 3), np.uint8), instances, malignant)
+
+
+def test_the_means_are_those_worked_by_hand():
+    found = validate(Fixed(0.8, 0.9), [sample(True, 0.5), sample(False, 0.25)])
+    assert found.class_accuracy == 0.5
+    assert found.class_score == pytest.approx((0.8 + 0.2) / 2)
+    assert found.pixel_accuracy == pytest.approx((1 + 0.75) / 2)
+    assert found.dsc == pytest.approx((1 + 2 * 0.25 / 0.75) / 2)  # the mean of the two classes
+    pixels = -np.log(0.9), -(0.75 * np.log(0.9) + 0.25 * np.log(0.1))
+    assert found.loss == pytest.approx((-np.log(0.8) - np.log(0.2) + sum(pixels)) / 2)
+
+
+def test_a_lucky_image_does_not_outweigh_the_segmentation():
+    lucky = Validation(0.87, 1.0, 0.55, 0.73, 0.66)  # scores just on the right side of a half
+    learned = Validation(0.92, 0.5, 0.55, 0.86, 0.82)
+    assert learned.merit > lucky.merit
+    by_accuracy = [np.mean([v.class_accuracy, v.pixel_accuracy, v.dsc]) for v in (lucky, learned)]
+    assert by_accuracy[0] > by_accuracy[1]  # the rule that would choose wrongly
+
+
+def test_parts_that_a_network_has_not_are_left_out():
+    assert Validation(0.0, None, None, 0.8, 0.6).merit == pytest.approx(0.7)
+    assert Validation(0.0, 1.0, 0.9, None, None).merit == pytest.approx(0.9)
