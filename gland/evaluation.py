@@ -145,9 +145,10 @@ def segment_files(
             _save_png(target.with_name(target.name + "_overlay.png"), figures.overlay(image, instances > 0))
         lines.append([Path(file).name, *_verdict(prediction.q), glands, share])
     table = aligned(["image", "class", "score", "glands", "gland area %"], lines)
-    if prediction.p_gland is None:
+    if getattr(network, "kind", "class") == "class":
         return table
-    return f"{table}\n\nwritten to {folder}: NAME_mask.png (every gland its number), NAME_overlay.png"
+    masks = f"NAME_mask.png (every gland its number; longer than {large.LARGEST} pixels: 255 where gland)"
+    return f"{table}\n\nwritten to {folder}: {masks}, NAME_overlay.png"
 
 
 def _kept_settings(run):
