@@ -37,7 +37,7 @@ from gland.networks import AlexNet, UNet
 
 Array = Any
 MARGINS = {"joint": 128, "seg": 128, "class": 64, "unet": 96}  # pixels around a tile
-TILE = 768  # pixels a side: a joint network of width 16 then takes about 0.8 GB
+TILE = 640  # pixels a side: with its margins a joint network of width 16 takes about 0.9 GB
 
 
 class Tile(NamedTuple):
