@@ -102,8 +102,7 @@ def tiled(side: int, width: int, threads: int) -> dict[str, Any]:
 
 
 def _one_tiled(path: str, width: str, threads: str) -> None:
-    from gland import tiling
-    from gland.data import strips
+    from gland import large
     from gland.networks import MultiLoss
     from gland.ops.threads import set_threads
 
@@ -112,8 +111,7 @@ def _one_tiled(path: str, width: str, threads: str) -> None:
     before = memory.resident()
     memory.forget_peak()
     start = time.monotonic()
-    with strips.open_strips(path) as image:
-        tiling.segment(network, image)
+    large.segment(network, large.Mapped(path), Path(path).with_suffix(".png"))
     seconds = time.monotonic() - start
     print(json.dumps({"peak": memory.peak(), "step": memory.peak() - before, "milliseconds": 1e3 * seconds}))
 

@@ -17,6 +17,7 @@ sys.path.insert(0, str(BENCHMARKS))
 import clock  # noqa: E402
 import cpu  # noqa: E402
 import report  # noqa: E402
+import sides  # noqa: E402
 import torch_networks  # noqa: E402
 import work  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
@@ -47,7 +48,7 @@ def one_thread():
 
 def largest_difference(network, spoil=None, channels_last=False, **reading):
     """Of the loss and every gradient, relative to the gradient's largest element. spoil: a weight of the twin to change."""
-    batch = cpu.batch_of(2, 64, np.float64)
+    batch = sides.batch_of(2, 64, np.float64)
     network.zero_grad()
     losses = network.loss_and_grad(*batch, **reading)
     twin = torch_networks.twin(network, channels_last=channels_last)
@@ -81,7 +82,7 @@ def test_a_changed_weight_is_seen(name, weight):
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_twin_predicts_what_ours_does_at_any_size(name):
-    network, x = MAKERS[name](), cpu.batch_of(1, 70, np.float64).x
+    network, x = MAKERS[name](), sides.batch_of(1, 70, np.float64).x
     twin = torch_networks.twin(network)
     found, expected = twin.predict(twin.tensor(x)), network.predict(x)
     assert set(found) == {k for k in ("q", "p_gland", "f") if getattr(expected, k) is not None}
@@ -130,7 +131,7 @@ def test_layers_are_compared_one_by_one(tmp_path, monkeypatch):
     assert {row["direction"] for row in rows} == {"forward", "input gradient", "weight gradient"}
     plain = layers.Conv2d.weight_grad
     monkeypatch.setattr(layers.Conv2d, "weight_grad", lambda self, dy, cache: plain(self, dy * 1.1, cache))
-    with pytest.raises(cpu.Mismatch, match="weight gradient differs by 0"):
+    with pytest.raises(sides.Mismatch, match="weight gradient differs by 0"):
         layers_alone.measure(options)
 
 
@@ -148,12 +149,12 @@ def test_a_difference_ends_the_run_with_status_1(case, monkeypatch, capsys):
 
 
 def test_another_momentum_is_seen(monkeypatch, capsys):
-    monkeypatch.setattr(cpu, "SGD", lambda network, momentum, decay: PLAIN_SGD(network, 0.8, decay))
+    monkeypatch.setattr(sides, "SGD", lambda network, momentum, decay: PLAIN_SGD(network, 0.8, decay))
     assert cpu.main([*TINY, "--only", "class-train"]) == 1
     assert ": change of " in capsys.readouterr().err
 
 
-PLAIN_SGD = cpu.SGD
+PLAIN_SGD = sides.SGD
 
 
 @pytest.mark.parametrize("options", [["--only", "nothing"], ["--side", "65"], ["--repeats", "x"]])
@@ -167,7 +168,7 @@ def test_a_wrong_option_is_one_sentence_and_status_2(options, capsys):
 
 @pytest.mark.parametrize("name", ["class", "alexnet", "unet"])
 def test_operations_are_counted_as_pytorch_counts_them(name):
-    network, x = MAKERS[name](), cpu.batch_of(1, 64, np.float64).x
+    network, x = MAKERS[name](), sides.batch_of(1, 64, np.float64).x
     calls = [c for c in work.watch(network, lambda: network.forward(x)) if c.layer.names]
     twin = torch_networks.twin(network)
     with FlopCounterMode(display=False) as counter:
@@ -176,7 +177,7 @@ def test_operations_are_counted_as_pytorch_counts_them(name):
 
 
 def test_a_joint_step_counts_the_passes_that_pytorch_makes():
-    network, batch = MAKERS["joint"](), cpu.batch_of(1, 64, np.float64)
+    network, batch = MAKERS["joint"](), sides.batch_of(1, 64, np.float64)
     calls = [c for c in work.watch(network, lambda: network.forward(batch.x))]
     twin = torch_networks.twin(network)
     with FlopCounterMode(display=False) as counter:
