@@ -16,12 +16,12 @@ from gland.solver import SCHEDULES
 # What a recipe sets; an option given on the command line wins over it.
 RECIPES: dict[str, dict[str, Any]] = {
     "default": dict(
-        pretrain=400, iterations=3600, batch=4, rate=5e-2, momentum=0.9, decay=5e-4, schedule="cosine", warmup=100,
-        clip=1.0, crop=224,
+        pretrain=200, iterations=2400, batch=4, rate=5e-2, momentum=0.9, decay=5e-4, schedule="cosine", warmup=100,
+        clip=1.0, crop=224, lam=0.2,
     ),
     "paper": dict(
         pretrain=2000, iterations=20000, batch=1, rate=1e-5, momentum=0.99, decay=5e-4, schedule="constant", warmup=0,
-        clip=0.0, crop=224,
+        clip=0.0, crop=224, lam=0.5,
     ),
 }  # fmt: skip
 # On the synthetic set, which is easier, the default recipe trains a narrower network on smaller windows and less long,
@@ -63,7 +63,7 @@ def parser() -> Parser:
     )
 
     loss = p.add_argument_group("loss")
-    loss.add_argument("--lam", "--lambda", type=float, metavar="X", default=0.5, help="lambda of Eq. 5, in [0, 1]")
+    _recipe_option(loss, "lambda", float, "X", "lambda of Eq. 5, in [0, 1]", dest="lam")
     loss.add_argument("--loss", choices=tuple(SEGMENTATION_LOSSES), default="balanced-weight", help="reading of Eq. 4")
     loss.add_argument(
         "--prior-gradient", choices=("detached", "exact"), default="detached", help="f as a constant, or differentiated"
@@ -99,7 +99,8 @@ def parser() -> Parser:
 
 def _recipe_option(group: Any, name: str, kind: type, metavar: str | None, text: str, **options: Any) -> None:
     """An option whose default is the recipe's; the help names every recipe's value."""
-    values = {"default": RECIPES["default"][name], "synthetic set": PHANTOM.get(name), "paper": RECIPES["paper"][name]}
+    key = options.get("dest", name)
+    values = {"default": RECIPES["default"][key], "synthetic set": PHANTOM.get(key), "paper": RECIPES["paper"][key]}
     shown = "; ".join(f"{recipe}: {value}" for recipe, value in values.items() if value is not None)
     group.add_argument(f"--{name}", type=kind, metavar=metavar, default=UNSET, help=f"{text} ({shown})", **options)
 

@@ -52,7 +52,7 @@ def test_two_runs_at_once_without_data_share_the_synthetic_set_and_say_where_eve
 
 def test_the_run_folder_says_what_was_asked_for(tiny_run):
     config = json.loads((tiny_run / "config.json").read_text())
-    assert (config["width"], config["iterations"], config["crop"], config["lam"]) == (1, 12, 32, 0.5)
+    assert (config["width"], config["iterations"], config["crop"], config["lam"]) == (1, 12, 32, 0.2)
     sets = [config["split"][part] for part in ("train", "val", "test")]
     assert sorted(name for names in sets for name in names) == sorted(f"train_{i + 1}" for i in range(12))
     assert all(sets)
