@@ -13,56 +13,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import clock
 import numpy as np
 import work
+from sides import Case, Mismatch, batch_of, best, build, ours, torch
 
 from gland import networks
 from gland.ops.threads import count_threads, set_threads
-from gland.solver import SGD
-
-try:
-    import torch
-    import torch_networks
-except ImportError:
-    torch = None
 
 NETWORKS = ("joint", "class", "alexnet", "unet")
 SECTIONS = ("layers", "profile", "memory")
-RATE, MOMENTUM, DECAY = 1e-4, 0.9, 5e-4
-TOLERANCE = 1e-2  # of a result's size: float32, and a near tie in a pool may fall either way
-TRIALS = 3  # calls of every PyTorch variant, of which the fastest enters the comparison
-
-
-class Case(NamedTuple):
-    """What is timed; side in pixels."""
-
-    network: str
-    work: str  # "train", "exact" (train with the prior's own gradient), "prior" or "infer"
-    batch: int
-    side: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.network}-{self.work}-{self.batch}"
-
-
-class Batch(NamedTuple):
-    """x (N, 3, H, W), mask (N, H, W), label (N,)"""
-
-    x: np.ndarray
-    mask: np.ndarray
-    label: np.ndarray
-
-
-class Mismatch(Exception):
-    """The two sides do not compute the same. The message says where."""
-
-
-Results = dict[str, np.ndarray]
-Run = tuple[Callable[[], Any], Callable[[], Results]]  # what is timed, and what is compared
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -120,20 +82,6 @@ def _section(name: str, options: argparse.Namespace) -> Any:
     return profile(options)
 
 
-def build(name: str, width: int, side: int, dtype: Any = np.float32) -> Any:
-    """One of our networks; AlexNet has six times as many channels in its first layer as the others."""
-    if name == "alexnet":
-        return networks.AlexNet(6 * width, side, dtype=dtype)
-    return networks.UNet(width, dtype=dtype) if name == "unet" else networks.MultiLoss(name, width, dtype=dtype)
-
-
-def batch_of(count: int, side: int, dtype: Any = np.float32) -> Batch:
-    """Noise: nothing that is timed depends on what an image shows."""
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((count, side, side, 3)).astype(dtype).transpose(0, 3, 1, 2)
-    return Batch(x, (rng.random((count, side, side)) < 0.5).astype(dtype), np.arange(count) % 2)
-
-
 def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     """One row: both sides compared, then timed in turns. Raises Mismatch."""
     network = build(case.network, options.width, options.side)
@@ -142,7 +90,7 @@ def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     call, compute = ours(case, network, batch)
     expected = compute()
     network.load(start)
-    label, other = _best(case, network, batch, expected)
+    label, other = best(case, network, batch, expected)
     seconds = clock.medians({"ours": call, "torch": other}, options.repeats)
     calls = work.watch(network, lambda: network.predict(batch.x) if case.work == "infer" else network.forward(batch.x))
     operations, bytes_ = {
@@ -155,102 +103,6 @@ def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
         "name": case.name, "ours": seconds["ours"], "torch": seconds["torch"], "torch_variant": label,
         "operations": operations, "bytes": bytes_,
     }  # fmt: skip
-
-
-def ours(case: Case, network: Any, batch: Batch) -> Run:
-    """Our side of a case."""
-    if case.work == "infer":
-        return lambda: network.predict(batch.x), lambda: _named(network.predict(batch.x)._asdict())
-    if case.work == "prior":
-        logits, cache = network.classifier.forward(batch.x)
-        size = batch.x.shape[2:]
-        return (
-            lambda: network.compute_prior(logits, batch.label, cache, size),
-            lambda: {"f": network.compute_prior(logits, batch.label, cache, size)[0]},
-        )
-    solver = SGD(network, MOMENTUM, DECAY)
-    reading = {"prior_gradient": "exact"} if case.work == "exact" else {}
-
-    def gradients() -> float:
-        network.zero_grad()
-        return network.loss_and_grad(*batch, **reading).total
-
-    def step() -> None:
-        gradients()
-        solver.step(RATE)
-
-    def compute() -> Results:
-        found = {"loss": np.asarray(gradients())}
-        found |= {f"gradient of {name}": grad.copy() for name, grad in network.gradients().items()}
-        solver.step(RATE)
-        step()
-        return found | {f"{name} after two steps": value.copy() for name, value in network.parameters().items()}
-
-    return step, compute
-
-
-def theirs(case: Case, network: Any, batch: Batch, channels_last: bool, optimiser: str) -> Run:
-    """PyTorch's side of a case, starting from the present weights of network."""
-    twin = torch_networks.twin(network, channels_last=channels_last)
-    x, mask, label = (twin.tensor(a) for a in batch)
-    if case.work == "infer":
-        return lambda: twin.predict(x), lambda: _named({k: v.numpy() for k, v in twin.predict(x).items()})
-    if case.work == "prior":
-        logits, pooled, _ = twin.classify(x)
-        call = lambda: twin.prior(logits, label, pooled, x.shape[2:])  # noqa: E731
-        return call, lambda: {"f": call().numpy()}
-    weights = list(twin.weights.values())
-    solver = torch.optim.SGD(weights, RATE, momentum=MOMENTUM, weight_decay=DECAY, **{optimiser: True})
-    reading = {"prior_gradient": "exact"} if case.work == "exact" else {}
-
-    def gradients() -> Any:
-        solver.zero_grad()
-        value = twin.loss(x, mask, label, **reading)
-        value.backward()
-        return value
-
-    def step() -> None:
-        gradients()
-        solver.step()
-
-    def compute() -> Results:
-        found = {"loss": gradients().detach().numpy()}
-        found |= {f"gradient of {name}": grad.copy() for name, grad in twin.gradients().items()}
-        solver.step()
-        step()
-        return found | {f"{name} after two steps": value for name, value in twin.values().items()}
-
-    return step, compute
-
-
-def _best(case: Case, network: Any, batch: Batch, expected: Results) -> tuple[str, Callable[[], Any]]:
-    """The fastest of PyTorch's variants; the results of every one are compared with ours."""
-    best = (np.inf, "", lambda: None)
-    for channels_last in (False, True):
-        for optimiser in ("foreach", "fused") if case.work in ("train", "exact") else ("",):
-            call, compute = theirs(case, network, batch, channels_last, optimiser)
-            label = ", ".join(filter(None, ["channels_last" if channels_last else "contiguous", optimiser]))
-            check(f"{case.name}, PyTorch {label}", expected, compute())
-            seconds = min(clock.turns({"torch": call}, TRIALS)["torch"])
-            best = min(best, (seconds, label, call), key=lambda found: found[0])
-            del call, compute
-            gc.collect()
-    return best[1:]
-
-
-def check(where: str, expected: Results, found: Results) -> None:
-    """Raises Mismatch where a result differs by more than TOLERANCE of its size, both as 2-norms."""
-    for name, value in found.items():
-        size = np.linalg.norm(value.ravel())
-        difference = np.linalg.norm((expected[name] - value).ravel())
-        if not difference <= TOLERANCE * size + 1e-12:
-            raise Mismatch(
-                f"{where}: {name} differs by {difference / size:.2g} of its size, at most {TOLERANCE:g} allowed"
-            )
-
-
-def _named(found: dict[str, Any]) -> Results:
-    return {name: found[name] for name in ("q", "p_gland", "f") if found.get(name) is not None}
 
 
 def profile(options: argparse.Namespace) -> dict[str, Any]:

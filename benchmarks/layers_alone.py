@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import clock
-import cpu
 import numpy as np
+import sides
 import torch
 import torch.nn.functional as F
 import work
@@ -21,20 +21,20 @@ Calls = dict[str, Callable[[], Any]]
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for every layer and direction. Raises cpu.Mismatch."""
+    """A row for every layer and direction. Raises sides.Mismatch."""
     rows = []
     for call in different_layers(options):
-        sides = {"ours": ours(call)}
+        found_by = {"ours": ours(call)}
         for name, channels_last in (("contiguous", False), ("channels_last", True)):
-            sides[name] = theirs(call, channels_last)
-        for direction in sides["ours"]:
+            found_by[name] = theirs(call, channels_last)
+        for direction in found_by["ours"]:
             call.layer.zero_grad()
-            expected = {direction: sides["ours"][direction]().copy()}
+            expected = {direction: found_by["ours"][direction]().copy()}
             for name in ("contiguous", "channels_last"):
-                found = {direction: sides[name][direction]().detach().numpy()}
-                cpu.check(f"{call.path}, PyTorch {name}", expected, found)
-            calls = {name: side[direction] for name, side in sides.items()}
-            seconds = clock.medians(calls, options.repeats)
+                found = {direction: found_by[name][direction]().detach().numpy()}
+                sides.check(f"{call.path}, PyTorch {name}", expected, found)
+            calls = {name: side[direction] for name, side in found_by.items()}
+            seconds = clock.medians(calls, max(1, options.repeats // 2))
             variant = min(("contiguous", "channels_last"), key=seconds.__getitem__)
             rows.append({
                 "layer": call.path, "what": describe(call), "direction": direction, "ours": seconds["ours"],
@@ -48,7 +48,7 @@ def different_layers(options: argparse.Namespace) -> list[work.Call]:
     """The layers of both networks, each shape once, the first of its kind."""
     found = {}
     for name in ("joint", "alexnet"):
-        network, batch = cpu.build(name, options.width, options.side), cpu.batch_of(1, options.side)
+        network, batch = sides.build(name, options.width, options.side), sides.batch_of(1, options.side)
         for call in work.watch(network, lambda network=network, batch=batch: network.forward(batch.x)):
             call = call._replace(path=f"{name} {call.path}")
             found.setdefault((type(call.layer), call.x.shape, call.y.shape), call)

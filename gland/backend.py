@@ -32,7 +32,7 @@ def cupy() -> types.ModuleType:
     except ModuleNotFoundError as error:
         if error.name != "cupy":
             raise InputError(f"CuPy does not load: {_first_line(error)}; {PACKAGES}") from error
-        raise InputError(f"the GPU needs CuPy, which is not installed: {PACKAGES}") from error
+        raise InputError(f"CuPy is not installed: {PACKAGES}") from error
     except ImportError as error:
         raise InputError(f"CuPy is installed but does not load: {_first_line(error)}; {PACKAGES}") from error
     return cupy
@@ -46,7 +46,7 @@ def select(device: str) -> Backend:
         return Backend(True, usable_device())
     except InputError as error:
         if device == "gpu":
-            raise InputError(f"--device gpu: {error}; or choose --device cpu") from error
+            raise InputError(f"--device gpu: no GPU can be used: {error}; or choose --device cpu") from error
         return Backend(False, "the processor")
 
 

@@ -16,7 +16,11 @@ from gland.ops.graph import WARM_UP, Recorded
 from gland.training import Diverged, Training
 
 needs_emulator = pytest.mark.skipif(bool(MISSING), reason=str(MISSING))
-SHORT = "--pretrain", "3", "--iterations", "6", "--log-every", "3", "--validate-every", "99"
+SHORT = "--pretrain 3 --iterations 6 --log-every 3 --validate-every 99 --rate 0.01 --clip 5 --width 2".split()
+
+
+class Stop(Exception):
+    """Ends a run in the middle, as a kill would."""
 
 
 @pytest.fixture(params=[pytest.param("stand-in", marks=needs_emulator), pytest.param("gpu", marks=ON_GPU)])
@@ -50,7 +54,9 @@ def test_a_run_on_the_device_is_the_run_on_the_host(tmp_path, options, place):
     tolerance = 2e-5 if place == "stand-in" else 1e-3  # a GPU fuses multiplications with additions
     for a, b in zip(rows(device), rows(host), strict=True):
         assert a.keys() == b.keys() and a["phase"] == b["phase"]
-        assert all(a[k] == pytest.approx(b[k], rel=tolerance) for k in a if k != "phase")
+        # a pixel whose two logits are all but equal may fall on the other side
+        allowed = {k: tolerance if k != "pixel_accuracy" else 5e-3 for k in a if k != "phase"}
+        assert all(a[k] == pytest.approx(b[k], rel=allowed[k]) for k in allowed)
     weights, other = device.network.flat.get(), host.network.flat
     assert np.abs(weights - other).max() <= tolerance * np.abs(other).max()
     assert device.network.flat is not other and (tmp_path / "b" / "last.npz").exists()
@@ -135,7 +141,7 @@ def test_a_resumed_run_on_the_device_ends_with_the_same_bits(tmp_path, place):
 
     def until_five(*args):
         if len(done) == 5:
-            raise KeyboardInterrupt
+            raise Stop
         step(*args)
         done.append(1)
         if len(done) == 5:
@@ -143,7 +149,7 @@ def test_a_resumed_run_on_the_device_ends_with_the_same_bits(tmp_path, place):
             stopped.save()
 
     stopped._step = until_five
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stop):
         stopped.run()
     resumed = training(tmp_path / "stopped")
     resumed.restore()

@@ -1,0 +1,205 @@
+"""The benchmarks on the processor: their PyTorch twins compute what ours do, their counts are right, their scripts run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed; the benchmarks compare with it")
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import clock  # noqa: E402
+import cpu  # noqa: E402
+import report  # noqa: E402
+import sides  # noqa: E402
+import torch_networks  # noqa: E402
+import work  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
+from gland import layers  # noqa: E402
+from gland.networks import AlexNet, MultiLoss, UNet  # noqa: E402
+
+TINY = ["--side", "64", "--infer-side", "70", "--width", "1", "--batches", "1", "--repeats", "2", "--threads", "1"]
+EXACT = 1e-9  # relative, float64
+
+MAKERS = {
+    "joint": lambda: MultiLoss("joint", 2, dtype=np.float64),
+    "joint, gradient-activation": lambda: MultiLoss("joint", 2, prior="gradient-activation", dtype=np.float64),
+    "joint, no skip, no scores": lambda: MultiLoss("joint", 2, skip=False, use_scores=False, dtype=np.float64),
+    "joint, no prior": lambda: MultiLoss("joint", 2, use_prior=False, dtype=np.float64),
+    "class": lambda: MultiLoss("class", 2, dtype=np.float64),
+    "seg": lambda: MultiLoss("seg", 2, dtype=np.float64),
+    "alexnet": lambda: AlexNet(6, 64, dtype=np.float64),
+    "unet": lambda: UNet(2, dtype=np.float64),
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """PyTorch's threads spin, and would slow down the tests beside this one."""
+    torch.set_num_threads(1)
+
+
+def largest_difference(network, spoil=None, channels_last=False, **reading):
+    """Of the loss and every gradient, relative to the gradient's largest element. spoil: a weight of the twin to change."""
+    batch = sides.batch_of(2, 64, np.float64)
+    network.zero_grad()
+    losses = network.loss_and_grad(*batch, **reading)
+    twin = torch_networks.twin(network, channels_last=channels_last)
+    if spoil:
+        with torch.no_grad():
+            twin.weights[spoil].view(-1)[0] += 1e-3
+    value = twin.loss(*(twin.tensor(a) for a in batch), **reading)
+    value.backward()
+    differences = [abs(float(losses.total) - value.item()) / value.item()]
+    for name, grad in twin.gradients().items():
+        differences.append(np.abs(network.gradients()[name] - grad).max() / np.abs(grad).max())
+    return max(differences)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_twin_has_the_loss_and_gradients_of_ours(name):
+    assert largest_difference(MAKERS[name](), channels_last=name == "joint") < EXACT
+
+
+@pytest.mark.parametrize("name", ["joint", "joint, gradient-activation"])
+def test_a_twin_has_the_exact_gradient_through_the_prior(name):
+    assert largest_difference(MAKERS[name](), prior_gradient="exact") < EXACT
+
+
+@pytest.mark.parametrize(
+    ("name", "weight"), [("joint", "segmenter.score.w"), ("alexnet", "conv2.w"), ("unet", "up3.deconv.w")]
+)
+def test_a_changed_weight_is_seen(name, weight):
+    assert largest_difference(MAKERS[name](), spoil=weight) > EXACT
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_twin_predicts_what_ours_does_at_any_size(name):
+    network, x = MAKERS[name](), sides.batch_of(1, 70, np.float64).x
+    twin = torch_networks.twin(network)
+    found, expected = twin.predict(twin.tensor(x)), network.predict(x)
+    assert set(found) == {k for k in ("q", "p_gland", "f") if getattr(expected, k) is not None}
+    for key, value in found.items():
+        np.testing.assert_allclose(value.numpy(), getattr(expected, key), atol=1e-12)
+
+
+def run(script, *options, **environment):
+    command = [sys.executable, str(BENCHMARKS / script), *options]
+    env = os.environ | {"OMP_WAIT_POLICY": "passive"} | environment
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=240)
+
+
+def test_cpu_script_writes_its_tables(tmp_path):
+    (tmp_path / "README.md").write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    only = ["--only", "joint-train", "joint-exact", "joint-prior", "joint-infer", "profile", "memory"]
+    files = ["--json", str(tmp_path / "a.json"), "--markdown", str(tmp_path / "README.md")]
+    done = run("cpu.py", *TINY, *only, *files, OPENBLAS_CORETYPE="Haswell")
+    assert done.returncode == 0, done.stderr
+    assert "OPENBLAS_CORETYPE=Haswell" in done.stderr
+    for line in ("joint, training step, batch 1, 64 px", "joint, prior alone", "Peak memory", "all else"):
+        assert line in done.stdout
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert {row["name"] for row in result["steps"]} == {
+        "joint-train-1", "joint-exact-1", "joint-prior-1", "joint-infer-1"
+    }  # fmt: skip
+    for row in result["steps"]:
+        assert row["ours"] > 0 and row["torch"] > 0 and row["operations"] > 0
+    machine = result["machine"]
+    assert machine["torch"] == torch.__version__ and machine["threads"] == 1 and machine["date"] and machine["blas"]
+    assert min(machine["sgemm_peak"], machine["copy_bandwidth"]) > 1e8
+    assert all(side["step"] > 1e5 for side in result["memory"].values())
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert "| joint, training step, batch 1, 64 px |" in text
+
+
+def test_layers_are_compared_one_by_one(tmp_path, monkeypatch):
+    import layers_alone
+
+    options = cpu._parser().parse_args([*TINY, "--repeats", "1"])
+    chosen = {type(call.layer): call for call in layers_alone.different_layers(options)}
+    monkeypatch.setattr(layers_alone, "different_layers", lambda options: list(chosen.values()))
+    rows = layers_alone.measure(options)
+    assert {row["layer"].split()[0] for row in rows} == {"joint", "alexnet"}
+    assert {row["direction"] for row in rows} == {"forward", "input gradient", "weight gradient"}
+    plain = layers.Conv2d.weight_grad
+    monkeypatch.setattr(layers.Conv2d, "weight_grad", lambda self, dy, cache: plain(self, dy * 1.1, cache))
+    with pytest.raises(sides.Mismatch, match="weight gradient differs by 0"):
+        layers_alone.measure(options)
+
+
+@pytest.mark.parametrize("case", ["joint-train", "joint-infer", "joint-prior"])
+def test_a_difference_ends_the_run_with_status_1(case, monkeypatch, capsys):
+    plain = torch_networks.Twin._leaf
+
+    def spoilt(self, value):
+        return (plain(self, value).detach() * 1.2).requires_grad_()
+
+    monkeypatch.setattr(torch_networks.Twin, "_leaf", spoilt)
+    assert cpu.main([*TINY, "--only", case]) == 1
+    printed = capsys.readouterr()
+    assert f"{case}-1, PyTorch contiguous" in printed.err and "differs by" in printed.err and printed.out == ""
+
+
+def test_another_momentum_is_seen(monkeypatch, capsys):
+    monkeypatch.setattr(sides, "SGD", lambda network, momentum, decay: PLAIN_SGD(network, 0.8, decay))
+    assert cpu.main([*TINY, "--only", "class-train"]) == 1
+    assert ": change of " in capsys.readouterr().err
+
+
+PLAIN_SGD = sides.SGD
+
+
+@pytest.mark.parametrize("options", [["--only", "nothing"], ["--side", "65"], ["--repeats", "x"]])
+def test_a_wrong_option_is_one_sentence_and_status_2(options, capsys):
+    try:
+        status = cpu.main(options)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2 and "cpu.py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["class", "alexnet", "unet"])
+def test_operations_are_counted_as_pytorch_counts_them(name):
+    network, x = MAKERS[name](), sides.batch_of(1, 64, np.float64).x
+    calls = [c for c in work.watch(network, lambda: network.forward(x)) if c.layer.names]
+    twin = torch_networks.twin(network)
+    with FlopCounterMode(display=False) as counter:
+        twin.classify(twin.tensor(x)) if name == "class" else twin.forward(twin.tensor(x))
+    assert sum(call.operations for call in calls) == counter.get_total_flops()
+
+
+def test_a_joint_step_counts_the_passes_that_pytorch_makes():
+    network, batch = MAKERS["joint"](), sides.batch_of(1, 64, np.float64)
+    calls = [c for c in work.watch(network, lambda: network.forward(batch.x))]
+    twin = torch_networks.twin(network)
+    with FlopCounterMode(display=False) as counter:
+        twin.loss(*(twin.tensor(a) for a in batch)).backward()
+    assert work.step_work(network, calls).operations == pytest.approx(
+        counter.get_total_flops(), rel=0.02
+    )  # PyTorch does not count pools
+
+
+def test_competitors_take_turns(monkeypatch):
+    monkeypatch.setattr(clock, "TURN", 0)  # one call a turn
+    order = []
+    clock.medians({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
+    assert "".join(order) == "aabb" + "ab" + "ba" + "ab"
+
+
+def test_growth_script_writes_table_and_plot(tmp_path):
+    sizes = ["--batch-sizes", "1", "2", "--side-sizes", "32", "--tiled-sizes", "100", "--tiled-width", "1"]
+    fixed = ["--series", "batch", "side", "tiled", "--width", "1", "--side", "32", "--steps", "1", "--threads", "1"]
+    done = run("growth.py", *sizes, *fixed, "--plot", str(tmp_path / "g.png"), "--json", str(tmp_path / "g.json"))
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "g.json").read_text())
+    assert [(r["series"], r["size"]) for r in rows] == [("batch", 1), ("batch", 2), ("side", 32), ("tiled", 100)]
+    assert all(r["milliseconds"] > 0 and r["peak"] > 1e7 for r in rows)
+    assert "by pixels a side, tiled" in done.stdout and (tmp_path / "g.png").stat().st_size > 10_000
