@@ -11,6 +11,7 @@ import pytest
 import gland
 from gland import ops
 from gland.networks import MultiLoss, UNet
+from gland.ops import arena
 from gland.ops.threads import count_threads, set_threads
 from gland.solver import SGD
 
@@ -132,3 +133,8 @@ def test_an_operation_that_bypasses_the_arena_is_found(monkeypatch):
     monkeypatch.setattr(ops.host, "relu_x", lambda dy, y: dy * (y > 0))
     after = allocated_by(stepper(MultiLoss("joint", 16)))
     assert len(after) > len(before)
+
+
+def test_an_arena_that_forgets_is_found(monkeypatch):
+    monkeypatch.setattr(arena, "_FREE", 0)
+    assert any("arena.py" in place for place in allocated_by(stepper(MultiLoss("class", 16))))

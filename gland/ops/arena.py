@@ -7,9 +7,9 @@ same buffers every time.
 """
 
 import math
-import sys
 import threading
 from bisect import bisect_left
+from sys import getrefcount
 
 import numpy as np
 
@@ -26,12 +26,6 @@ class _Buffer:
         self.memory = np.empty(bytes_ + _ALIGN, np.uint8)
         self.start = -self.memory.ctypes.data % _ALIGN
         self.used = 0
-
-    def references(self) -> int:
-        return sys.getrefcount(self.memory)
-
-    def is_free(self) -> bool:
-        return self.references() <= _FREE
 
 
 class Arena:
@@ -74,12 +68,17 @@ class Arena:
             if capacity > most:
                 return None
             for buffer in self._buffers[capacity]:
-                if buffer.is_free():
+                if getrefcount(buffer.memory) <= _FREE:
                     return buffer
         return None
 
     def _trim(self) -> None:
-        free = [(b.used, capacity, b) for capacity, same in self._buffers.items() for b in same if b.is_free()]
+        free = [
+            (b.used, capacity, b)
+            for capacity, same in self._buffers.items()
+            for b in same
+            if getrefcount(b.memory) <= _FREE
+        ]
         excess = sum(capacity for _, capacity, _ in free) - KEEP
         for _, capacity, buffer in sorted(free, key=lambda entry: entry[0]):
             if excess <= 0:
@@ -100,7 +99,8 @@ def _capacity(bytes_: int) -> int:
     return -(-bytes_ // step) * step
 
 
-_FREE = _Buffer(1).references()  # what the interpreter counts for memory that only its buffer refers to
+_probe = _Buffer(1)
+_FREE = getrefcount(_probe.memory)  # what the interpreter counts for memory that only its buffer refers to
 
 _arena = Arena()
 empty = _arena.empty

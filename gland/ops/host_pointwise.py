@@ -9,6 +9,8 @@ from gland.ops import arena
 from gland.ops.layout import nchw, nhwc, runs
 from gland.ops.threads import PIECE, count_threads, parallel, strip_rows, strips
 
+BLOCK = 64  # outputs of a fully connected layer that one thread takes at least
+
 
 def _elementwise(function, *arrays):
     """function(*pieces, out) over pieces of the flat memory of arrays of one shape; the result in their layout."""
@@ -90,16 +92,35 @@ def channel_add(x, b):
 
 
 def linear(x, w, b):
-    y = x @ w.T
+    y = np.empty((len(x), len(w)), x.dtype)
+
+    def work(thread, first, last):
+        np.matmul(x, w[first * BLOCK : last * BLOCK].T, out=y[:, first * BLOCK : last * BLOCK])
+
+    parallel(work, -(-len(w) // BLOCK))
     return y if b is None else y + b
 
 
 def linear_x(dy, w):
-    return dy @ w
+    dx = np.empty((len(dy), w.shape[1]), dy.dtype)
+
+    def work(thread, first, last):
+        np.matmul(dy, w[:, first * BLOCK : last * BLOCK], out=dx[:, first * BLOCK : last * BLOCK])
+
+    parallel(work, -(-w.shape[1] // BLOCK))
+    return dx
 
 
 def linear_w(x, dy):
-    return dy.T @ x
+    dw = arena.empty((dy.shape[1], x.shape[1]), x.dtype)
+    # of one image, dy^T x is a column times a row, for which a matrix product only takes detours
+    multiply = np.multiply if len(x) == 1 else np.matmul
+
+    def work(thread, first, last):
+        multiply(dy[:, first * BLOCK : last * BLOCK].T, x, out=dw[first * BLOCK : last * BLOCK])
+
+    parallel(work, -(-len(dw) // BLOCK))
+    return dw
 
 
 def like(values, x):
