@@ -110,7 +110,7 @@ BAD = {
     "no such run": (["nowhere"], ["nowhere does not exist", "train.py printed"]),
     "a file for a run": (["data/Grade.csv"], ["Grade.csv is not a folder"]),
     "a folder that is no run": (["data"], ["data is not a run", "config.json"]),
-    "no run at all": ([], ["RUN", "--help"]),
+    "no run at all": ([], ["name a run", "--image FILE"]),
     "a run without a checkpoint": (["fresh"], ["last.npz does not exist"]),
     "a run of another format": (["odd"], ["config.json is not the configuration of a run"]),
     "a broken config": (["broken"], ["config.json cannot be read as JSON"]),
