@@ -185,7 +185,7 @@ def test_the_checks_count_what_they_see():
         ("1 2    0", "1      0", check_drawings),
         ("[1. 2.]", "[1. 2.1]", check_drawings),
         ("gradient *=", "gradient = ", check_quotes),
-        ("            gradient *=", "        gradient *=", check_quotes),
+        ("        w, dw", "    w, dw", check_quotes),
         ("...\n", "", check_quotes),
         ("[`gland/solver.py`](../../gland/solver.py)", "solver.py", check_quotes),
     ],
