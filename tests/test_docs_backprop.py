@@ -168,6 +168,7 @@ x      y
     def step(self, rate: float | Array) -> None:
 ...
         w, dw = self.network.flat, self.network.flat_grad
+        factor = None if self.clip is None else clip_factor(dw, self.clip)
 ```
 """
 
@@ -184,7 +185,7 @@ def test_the_checks_count_what_they_see():
         ("1 2  ", "1 3  ", check_drawings),
         ("1 2    0", "1      0", check_drawings),
         ("[1. 2.]", "[1. 2.1]", check_drawings),
-        ("gradient *=", "gradient = ", check_quotes),
+        ("w, dw =", "dw, w =", check_quotes),
         ("        w, dw", "    w, dw", check_quotes),
         ("...\n", "", check_quotes),
         ("[`gland/solver.py`](../../gland/solver.py)", "solver.py", check_quotes),
