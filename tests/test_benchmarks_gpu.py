@@ -41,11 +41,11 @@ def gpu(monkeypatch):
 
 @pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 def test_every_case_is_measured_and_written_down(gpu, tmp_path, capsys):
-    arguments = "--batches 1 --sides 32 --width 2 --rounds 1 --no-kernels --networks joint class unet".split()
+    arguments = "--batches 1 --sides 32 --width 2 --rounds 1 --no-kernels --networks joint unet".split()
     assert gpu.main([*arguments, "--json", str(tmp_path / "figures.json")]) == 0
     rows = json.loads((tmp_path / "figures.json").read_text())["rows"]
     cases = {(row["network"], row["work"]) for row in rows if row["milliseconds"]["ours"] > 0}
-    assert cases == {(network, work) for network in ("joint", "class", "unet") for work in ("train", "infer")}
+    assert cases == {(network, work) for network in ("joint", "unet") for work in ("train", "infer")}
     out, err = capsys.readouterr()
     assert out.count(" ours ") == len(rows) and "without a CUDA graph" not in err
 
