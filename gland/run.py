@@ -49,7 +49,7 @@ def finish(folder: Path) -> str:
     pictures = [name for name in evaluation.files if not name.endswith(("csv", "json"))]
     return "\n".join(
         [
-            f"\n{evaluation}",
+            f"\n{evaluation}\n",
             f"weights    {folder / 'best.npz'} (best on validation), last.npz",
             f"curves     {folder / 'curves.png'}, log.csv",
             f"scores     {evaluation.folder / 'table.csv'}, table.json, images.csv",
