@@ -25,7 +25,7 @@ from gland.ops.launch import Kernel, Parameter, Source, register
 
 MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 SOME = 33  # blocks of a launch on huge arrays
-SECONDS = 60  # a replay that takes longer has an endless loop
+SECONDS = 240  # a replay that takes longer has an endless loop: the longest takes 20 s on a machine with room
 
 
 class Launch(NamedTuple):
