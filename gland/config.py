@@ -25,7 +25,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     ),
 }  # fmt: skip
 # On the synthetic set, which is easier, the default recipe trains a narrower network on smaller windows and less long,
-# so that `python train.py` ends within minutes. Small steps with a bound on each let many be made.
+# so that `python train.py` ends within minutes.
 PHANTOM = dict(width=8, pretrain=200, iterations=900, crop=160)
 UNSET = argparse.SUPPRESS
 

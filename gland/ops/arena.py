@@ -110,9 +110,3 @@ clear = _arena.clear
 def allocated() -> int:
     """Bytes that the arena has ever taken from the system."""
     return _arena.allocated
-
-
-def empty_nchw(shape: tuple[int, int, int, int], dtype: np.dtype | type) -> np.ndarray:
-    """An uninitialised activation: shape (N,C,H,W), memory N,H,W,C."""
-    n, c, h, w = shape
-    return _arena.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
