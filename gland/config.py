@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gland.console import Parser
+from gland.data.crops import WINDOW
 from gland.data.splits import BY
 from gland.errors import InputError
 from gland.loss import SEGMENTATION_LOSSES
@@ -17,16 +18,16 @@ from gland.solver import SCHEDULES
 RECIPES: dict[str, dict[str, Any]] = {
     "default": dict(
         pretrain=200, iterations=2400, batch=4, rate=5e-2, momentum=0.9, decay=5e-4, schedule="cosine", warmup=100,
-        clip=1.0, crop=224, lam=0.2,
+        clip=1.0, scale=0.45, crop=160, lam=0.2,
     ),
     "paper": dict(
         pretrain=2000, iterations=20000, batch=1, rate=1e-5, momentum=0.99, decay=5e-4, schedule="constant", warmup=0,
-        clip=0.0, crop=224, lam=0.5,
+        clip=0.0, scale=0.0, crop=224, lam=0.5,
     ),
 }  # fmt: skip
 # On the synthetic set, which is easier, the default recipe trains a narrower network on smaller windows and less long,
 # so that `python train.py` ends within minutes.
-PHANTOM = dict(width=8, pretrain=200, iterations=900, crop=160)
+PHANTOM = dict(width=8, pretrain=200, iterations=900)
 UNSET = argparse.SUPPRESS
 
 
@@ -80,6 +81,9 @@ def parser() -> Parser:
     _recipe_option(train, "schedule", str, None, "how the rate falls", choices=SCHEDULES)
     _recipe_option(train, "warmup", int, "N", "steps during which the rate rises")
     _recipe_option(train, "clip", float, "NORM", "largest norm of the gradient, 0 = none")
+    _recipe_option(
+        train, "scale", float, "X", "size of the images as a factor of their own; 0: 500 x 500, as in the paper"
+    )
     _recipe_option(train, "crop", int, "PX", "side of a window, a multiple of 32 pixels")
     train.add_argument("--no-augment", dest="augment", action="store_false", help="random windows, otherwise unchanged")
 
@@ -124,6 +128,8 @@ def complete(options: argparse.Namespace) -> dict[str, Any]:
     config = {k: v for k, v in vars(options).items() if k not in ("resume", "out")}
     recipe = RECIPES[config["recipe"]]
     recipe = {"width": WIDTHS[config["network"]]} | recipe
+    if config["network"] == "alexnet":
+        recipe |= {"crop": WINDOW}  # as published
     if config["recipe"] == "default" and config["data"] is None:
         recipe |= PHANTOM if config["network"] in KINDS else {"iterations": PHANTOM["iterations"]}
     config = recipe | config
@@ -149,6 +155,7 @@ def _check(config: dict[str, Any]) -> None:
             config["crop"] > 0 and config["crop"] % 32 == 0 and config["crop"] <= 480,
             "must be 32, 64, .. or 480",
         ),
+        "scale": (config["scale"] == 0 or 0.1 <= config["scale"] <= 2, "must be between 0.1 and 2, or 0 for 500 x 500"),
         "log_every": (config["log_every"] >= 1, "must be at least 1"),
         "validate_every": (config["validate_every"] >= 1, "must be at least 1"),
         "save_every": (config["save_every"] >= 0, "must not be negative"),

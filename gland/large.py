@@ -1,8 +1,8 @@
 """Large images: read a tile at a time, segmented at the training scale, the mask written row by row.
 
-An ordinary image is resized to 500 x 500 as the paper resizes Warwick-QU, and so would a whole slide be, its glands too
-small to see. Departs from paper: an image longer than LARGEST is taken to have Warwick-QU's pixels (0.62 micrometres) and
-scaled by the factors that bring its usual 522 x 775 to 500 x 500, so that glands have the size that the network knows.
+A network trained at 500 x 500 sees every image so, as in the paper; of a whole slide's glands nothing would be left. Departs
+from paper: an image longer than LARGEST is taken to have Warwick-QU's pixels (0.62 micrometres) and scaled by the factors
+that bring its usual 522 x 775 to 500 x 500. A network trained at another scale needs no exception.
 """
 
 import struct
@@ -93,7 +93,8 @@ def segment(
 
     Either is None where the network has no such part. progress(done, of) is called after every tile.
     """
-    scaled = Scaled(image, tuple(max(1, round(n * s)) for n, s in zip(image.shape[:2], SCALE, strict=True)))
+    factors = (network.scale,) * 2 if network.scale else SCALE
+    scaled = Scaled(image, tuple(max(1, round(n * s)) for n, s in zip(image.shape[:2], factors, strict=True)))
     statistics = colour_statistics(scaled)
     tiled = Tiled(network, scaled, lambda pixels: to_input([pixels], statistics), core)
     segments = getattr(network, "kind", "") != "class"

@@ -1,6 +1,6 @@
 """From predictions to figures: the scores of one image, and what a set of images adds up to, with intervals.
 
-Protocol: an image is resized to 500 x 500, the training scale, and predicted whole; the gland probabilities are brought
+Protocol: an image is resized to the scale of the network's training and predicted whole; the gland probabilities are brought
 back to the image's own size bilinearly, and a pixel is gland where P_g > P_b (Eq. 6). All is measured there, against
 the annotation as drawn. The class is the one with the larger score of the whole image.
 """
@@ -25,7 +25,7 @@ def predict(network: Any, sample: Sample, tta: bool = False) -> Prediction:
 
     tta: scores and probabilities averaged over the eight flips and quarter turns.
     """
-    image = resize(sample).image
+    image = resize(sample, network.scale).image
     prediction = network.predict(to_input([image]))
     if tta:
         turned = [network.predict(to_input([t(image)])) for t, _ in _SYMMETRIES[1:]]
@@ -75,7 +75,7 @@ def score(
     if prediction.q is not None:
         row["q_malignant"] = float(prediction.q[0, 1])
         row["class_correct"] = bool(prediction.q[0].argmax()) == bool(sample.malignant)
-        crops = network.predict(to_input([crop.image for crop in quadrants(resize(sample))]))
+        crops = network.predict(to_input([crop.image for crop in quadrants(resize(sample, network.scale))]))
         row["crops_correct"] = int((crops.q.argmax(axis=1) == int(sample.malignant)).sum())
     if prediction.p_gland is not None:
         mask, truth = prediction.p_gland[0] > 0.5, sample.instances > 0  # Eq. (6)

@@ -16,7 +16,16 @@ from gland.files import write_text
 
 FOLDER = Path(__file__).resolve().parent / "trained_joint"
 LARGEST = 10_000_000  # bytes of weights
-KEPT = ("network", "width", "skip", "prior", "use_prior", "use_scores", "seed")  # nothing of the machine it was made on
+KEPT = (
+    "network",
+    "width",
+    "skip",
+    "prior",
+    "use_prior",
+    "use_scores",
+    "scale",
+    "seed",
+)  # nothing of the machine it was made on
 
 
 def keep(run: Path) -> None:

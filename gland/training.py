@@ -64,12 +64,14 @@ class Training:
         c, sets = self.config, self.config["split"]
         phases = ", ".join(f"{steps} steps of {name}" for name, steps in self.phases)
         size = self.network.flat.size
+        seen = f"scaled by {self.network.scale}" if self.network.scale else "resized to 500 x 500"
         return (
             f"run      {self.folder}\n"
             f"data     {c['data']}: {len(sets['train'])} training, {len(sets['val'])} validation, "
             f"{len(sets['test'])} test images, split by {sets['by']}, seed {c['seed']}\n"
             f"network  {c['network']}, width {c['width']}, {size:,} parameters, on {self.device.name}\n"
-            f"steps    {phases}, {c['batch']} windows of {c['crop']} x {c['crop']} pixels each\n"
+            f"steps    {phases}, {c['batch']} windows of {c['crop']} x {c['crop']} pixels each, "
+            f"of images {seen}\n"
         )
 
     def run(self) -> None:
@@ -95,7 +97,7 @@ class Training:
         seed = c["seed"] + self.phase * 1_000_003  # another stream of batches for each phase
         # the processor has nothing else to do while a device trains
         threads = max(1, min(8, (os.cpu_count() or 1) - 1)) if self.device.is_device else 1
-        options = {"start_step": self.step, "threads": threads}
+        options = {"start_step": self.step, "threads": threads, "scale": self.network.scale}
         batches = data.Batches(self.train, c["batch"], c["crop"], seed, c["augment"], **options)
         bar = tqdm(total=steps, initial=self.step, desc=name, unit="step", mininterval=0.5, dynamic_ncols=True)
         with batches, bar:

@@ -10,7 +10,7 @@ from gland.metrics import dice, pixel_accuracy
 
 
 class Validation(NamedTuple):
-    """Means over whole images at the training scale of 500 x 500; None where the network has no such part."""
+    """Means over whole images at the training scale; None where the network has no such part."""
 
     loss: float  # mean negative log-likelihood, of classes plus of pixels
     class_accuracy: float | None
@@ -31,7 +31,8 @@ class Validation(NamedTuple):
 def validate(network: Any, samples: Sequence[Sample]) -> Validation:
     """Predict every sample whole and compare."""
     losses, classes, scores, pixels, dscs = [], [], [], [], {False: [], True: []}
-    for sample in map(resize, samples):
+    for sample in samples:
+        sample = resize(sample, network.scale)
         prediction = network.predict(to_input([sample.image]))
         mask = sample.instances > 0
         loss = 0.0

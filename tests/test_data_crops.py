@@ -57,6 +57,18 @@ def test_resize_invents_no_instance_and_keeps_the_glands_in_place():
     np.testing.assert_allclose([rows.min(), columns.min()], [101 * 500 / 522, 301 * 500 / 775], atol=1)
 
 
+def test_a_scale_keeps_the_shape_and_zero_is_the_papers_square():
+    assert resize(numbered(522, 775), 0.4).image.shape == (209, 310, 3)
+    assert resize(numbered(522, 775), 0.4).instances.shape == (209, 310)
+    assert resize(numbered(3, 1000), 0.1).image.shape == (1, 100, 3)  # never nothing
+    assert resize(numbered(60, 90), 0).image.shape == (500, 500, 3)
+
+
+def test_an_image_smaller_than_the_window_is_in_its_middle():
+    corners = {random_corner(np.random.default_rng(seed), 20, 90, 32) for seed in range(1000)}
+    assert {i for i, _ in corners} == {-6} and {j for _, j in corners} == set(range(59))
+
+
 def test_evaluation_crops_are_four_windows_an_image():
     crops = evaluation_crops([numbered(453, 589), numbered(522, 775)])
     assert [c.image.shape for c in crops] == [(224, 224, 3)] * 8

@@ -47,7 +47,7 @@ def test_the_figures_are_those_of_the_images_and_the_network(evaluated, tiny_dat
     assert [row["name"] for row in written["images"]] == names
     network = checkpoint.load_network(folder)
     samples = [s for s in read(tiny_data) if s.name in names]
-    scores = [network.predict(to_input([resize(s).image])).q[0] for s in samples]
+    scores = [network.predict(to_input([resize(s, network.scale).image])).q[0] for s in samples]
     right = [bool(q[1] > q[0]) == s.malignant for q, s in zip(scores, samples, strict=True)]
     assert written["summary"][0] == written["summary"][0] | {"figure": "class ACC %", "value": 100 * np.mean(right)}
 

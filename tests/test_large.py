@@ -53,6 +53,18 @@ def test_a_png_in_pieces_reads_back():
     assert np.array_equal(np.asarray(Image.open(file)), pixels)
 
 
+def test_a_network_sees_a_large_image_at_its_own_scale(tmp_path, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(
+        large, "colour_statistics", lambda image: sizes.append(image.shape) or (np.zeros(3), np.ones(3))
+    )
+    for scale in (0, 0.25):
+        net = MultiLoss("class", 2)
+        net.scale = scale
+        large.segment(net, noise(104, 155), tmp_path / "mask.png", 64)
+    assert sizes == [(100, 100, 3), (26, 39, 3)]
+
+
 @pytest.mark.parametrize("net", [MultiLoss(width=2), UNet(2)], ids=["joint", "unet"])
 def test_the_mask_has_the_images_size_and_the_share_that_is_told(net, tmp_path):
     image, seen = noise(330, 421), []

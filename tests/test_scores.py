@@ -54,6 +54,8 @@ def test_differences_are_of_the_same_images_only():
 class Saying:
     """A network that predicts p_gland and q, whatever it is shown."""
 
+    scale = 0
+
     def __init__(self, p_gland=None, q=None):
         self.said = Prediction(q, p_gland, None, ())
 

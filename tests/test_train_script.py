@@ -162,6 +162,7 @@ BAD = {
     "a rate of nan": (["--rate", "nan"], ["--rate is nan"]),
     "lambda above 1": (["--lam", "1.5"], ["--lam is 1.5", "between 0 and 1"]),
     "an odd window": (["--crop", "100"], ["--crop is 100"]),
+    "a scale of nothing": (["--scale", "0.01"], ["--scale is 0.01", "0.1 and 2", "500 x 500"]),
     "a fold too many": (["--data", "data", "--fold", "5"], ["--fold is 5", "0 to 4"]),
     "more folds than groups": (["--data", "data", "--fold", "0", "--folds", "40"], ["40", "groups"]),
     "resume of nothing": (["--resume", "nowhere"], ["nowhere does not exist"]),

@@ -6,7 +6,7 @@
     tissue.py         the painter behind it, with anatomy.py (where glands lie) and brushes.py (noise, stamps)
     visual_fields.py  which tiles belong to one larger field, found from the images
     splits.py         split, folds: train, val and test sets that keep such groups whole
-    crops.py          resize to 500 x 500, quadrants, windows
+    crops.py          resize, quadrants, windows
     augment.py        one random window: affine, elastic, stain, light; Recipe says how much
     batches.py        Batches, the training stream: background thread, pure function of (seed, step)
 

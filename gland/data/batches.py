@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gland.data.augment import DEFAULT, NONE, Recipe, augment
-from gland.data.crops import RESIZED, WINDOW, resize
+from gland.data.crops import WINDOW, resize
 from gland.data.sample import Sample, to_input
 from gland.errors import InputError
 
@@ -28,8 +28,9 @@ class Batch(NamedTuple):
 class Batches:
     """An endless iterator of Batch. Use as a context manager, or close() it.
 
-    samples: any sizes; each is resized to 500 x 500 once. balanced: classes alternate, otherwise all samples are one
-    class; every sample of a class comes once before any comes again. augment=False leaves only the random windows.
+    samples: any sizes; each is resized by scale (gland/data/crops.py) once. balanced: classes alternate, otherwise all
+    samples are one class; every sample of a class comes once before any comes again. augment=False leaves only the random
+    windows.
     start_step: the first batch to return. step: the next batch to return. threads: batches made at the same time; a window
     of 224 pixels takes one about 7 ms. An error in a thread is raised by next().
     """
@@ -44,12 +45,13 @@ class Batches:
         balanced: bool = True,
         start_step: int = 0,
         recipe: Recipe = DEFAULT,
+        scale: float = 0,
         ahead: int = 4,
         threads: int = 1,
     ):
         if not samples:
             raise InputError("there are no images to train on; the split or the folder left none.")
-        self.samples = [resize(s, RESIZED) for s in samples]
+        self.samples = [resize(s, scale) for s in samples]
         self.batch, self.size, self.seed, self.step = batch, size, seed, start_step
         self.recipe = recipe if augment else NONE._replace(quadrant=recipe.quadrant)
         classes = [[i for i, s in enumerate(samples) if s.malignant == label] for label in (False, True)]

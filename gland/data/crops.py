@@ -1,7 +1,8 @@
 """From images of any size to windows of one size.
 
-The paper resizes to 500 x 500 and cuts four 250 x 250 crops. Windows of 224 x 224, the network's training size, come
-from anywhere in the resized image or from one of those quadrants.
+The paper resizes every image to 500 x 500 and cuts four 250 x 250 crops. That is scale 0 here. Any other scale is a factor
+for both sides: glands keep their shape, a micrometre is as long in every image, and a window sees more tissue where the
+factor is small. Training windows come from anywhere in the resized image or from one of its quadrants.
 """
 
 from collections.abc import Sequence
@@ -14,10 +15,16 @@ from gland.data.sample import Sample
 RESIZED, WINDOW = 500, 224
 
 
-def resize(sample: Sample, size: int = RESIZED) -> Sample:
-    """The sample at size x size: the image bicubic (antialiased), the instances nearest, so no number is invented."""
-    image = Image.fromarray(sample.image).resize((size, size), Image.Resampling.BICUBIC)
-    instances = Image.fromarray(sample.instances).resize((size, size), Image.Resampling.NEAREST)
+def resized(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """What an image of this size (h, w) is resized to: each side times scale, or 500 x 500 where scale is 0."""
+    return (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))) if scale else (RESIZED, RESIZED)
+
+
+def resize(sample: Sample, scale: float = 0) -> Sample:
+    """The sample at this scale: the image bicubic (antialiased), the instances nearest, so no number is invented."""
+    size = resized(sample.image.shape[:2], scale)[::-1]
+    image = Image.fromarray(sample.image).resize(size, Image.Resampling.BICUBIC)
+    instances = Image.fromarray(sample.instances).resize(size, Image.Resampling.NEAREST)
     return sample._replace(image=np.asarray(image), instances=np.asarray(instances))
 
 
@@ -37,12 +44,19 @@ def centre_window(sample: Sample, size: int = WINDOW) -> Sample:
 def random_corner(
     rng: np.random.Generator, h: int, w: int, size: int = WINDOW, quadrant: bool = False
 ) -> tuple[int, int]:
-    """Top left corner of a size x size window, uniform in an h x w image or within one random quadrant of it."""
+    """Top left corner of a size x size window, uniform in an h x w image or within one random quadrant of it.
+
+    Along a side that is shorter than the window, the image is in its middle.
+    """
     i0 = j0 = 0
     if quadrant:
         h, w = h // 2, w // 2
         i0, j0 = h * int(rng.integers(2)), w * int(rng.integers(2))
-    return i0 + int(rng.integers(h - size + 1)), j0 + int(rng.integers(w - size + 1))
+    return i0 + _start(rng, h, size), j0 + _start(rng, w, size)
+
+
+def _start(rng, n, size):
+    return int(rng.integers(n - size + 1)) if n >= size else (n - size) // 2
 
 
 def window(sample: Sample, i: int, j: int, h: int, w: int) -> Sample:

@@ -17,6 +17,12 @@ WIDTHS = {"alexnet": 96, "unet": 16} | dict.fromkeys(
 
 def build(config: dict[str, Any]) -> Any:
     """The network that a run's configuration names, freshly initialised from its seed. Raises InputError."""
+    network = _build(config)
+    network.scale = config.get("scale", 0.0)
+    return network
+
+
+def _build(config):
     if config["network"] not in NETWORKS:
         raise InputError(f"there is no network {config['network']!r}; choose one of {', '.join(NETWORKS)}")
     width = config["width"] or WIDTHS[config["network"]]

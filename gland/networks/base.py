@@ -24,6 +24,7 @@ class Network:
     flat_grad: Array
     rng: np.random.Generator | None = None
     random = False  # whether loss_and_grad draws from rng
+    scale = 0.0  # of the images that it was trained on, and so of those it is asked about; see gland/data/crops.py
 
     def _slots(self) -> Iterator[tuple[str, Layer, str]]:
         for path, layer in self.layers.items():
