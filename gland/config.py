@@ -12,17 +12,17 @@ from gland.loss import SEGMENTATION_LOSSES
 from gland.networks import NETWORKS, WIDTHS
 from gland.networks.multiloss import KINDS
 from gland.prior import PRIORS
-from gland.solver import SCHEDULES
+from gland.solver import SCHEDULES, SOLVERS
 
 # What a recipe sets; an option given on the command line wins over it.
 RECIPES: dict[str, dict[str, Any]] = {
     "default": dict(
-        pretrain=200, iterations=2400, batch=4, rate=5e-2, momentum=0.9, decay=5e-4, schedule="cosine", warmup=100,
+        pretrain=200, iterations=2400, batch=4, solver="adam", rate=1e-3, momentum=0.9, decay=1e-2, schedule="cosine", warmup=100,
         clip=1.0, scale=0.45, crop=160, lam=0.2,
     ),
     "paper": dict(
-        pretrain=2000, iterations=20000, batch=1, rate=1e-5, momentum=0.99, decay=5e-4, schedule="constant", warmup=0,
-        clip=0.0, scale=0.0, crop=224, lam=0.5,
+        pretrain=2000, iterations=20000, batch=1, solver="sgd", rate=1e-5, momentum=0.99, decay=5e-4, schedule="constant",
+        warmup=0, clip=0.0, scale=0.0, crop=224, lam=0.5,
     ),
 }  # fmt: skip
 # On the synthetic set, which is easier, the default recipe trains a narrower network on smaller windows and less long,
@@ -75,8 +75,9 @@ def parser() -> Parser:
     _recipe_option(train, "iterations", int, "N", "steps of training")
     _recipe_option(train, "pretrain", int, "N", "steps of the joint network's classifier alone, before")
     _recipe_option(train, "batch", int, "N", "images in a step")
+    _recipe_option(train, "solver", str, None, "how a gradient becomes a step", choices=tuple(SOLVERS))
     _recipe_option(train, "rate", float, "X", "learning rate")
-    _recipe_option(train, "momentum", float, "X", "momentum, in [0, 1)")
+    _recipe_option(train, "momentum", float, "X", "momentum, for adam beta1, in [0, 1)")
     _recipe_option(train, "decay", float, "X", "weight decay")
     _recipe_option(train, "schedule", str, None, "how the rate falls", choices=SCHEDULES)
     _recipe_option(train, "warmup", int, "N", "steps during which the rate rises")

@@ -16,7 +16,7 @@ from gland.errors import InputError
 from gland.networks import build
 from gland.networks.alexnet import AT_ONCE
 from gland.ops import launch
-from gland.solver import SGD
+from gland.solver import SOLVERS
 from gland.training import TOTALS
 
 Array = Any
@@ -118,7 +118,7 @@ def prepare(network: Any, config: dict[str, Any], kind: type) -> tuple[Callable[
                 setattr(layer, attribute, getattr(layer, attribute).view(kind))
     network.flat, network.flat_grad = network.flat.view(kind), network.flat_grad.view(kind)
     network.set_rng(np.random.default_rng(0) if network.random else None)
-    solver = SGD(network, config["momentum"], config["decay"], config["clip"] or None)
+    solver = SOLVERS[config["solver"]](network, config["momentum"], config["decay"], config["clip"] or None)
     n, crop = config["batch"], config["crop"]
     shapes = ((n, crop, crop, 3), np.float32), ((n, crop, crop), np.float32), ((n,), np.int64), ((1,), np.float32)
     images, mask, label, rate = (np.zeros(shape, dtype).view(kind) for shape, dtype in shapes)

@@ -23,7 +23,7 @@ from gland.device_step import DeviceStep
 from gland.errors import InputError
 from gland.files import write_text
 from gland.networks import build
-from gland.solver import SGD, learning_rate
+from gland.solver import SGD, SOLVERS, Adam, learning_rate
 from gland.validation import validate
 
 COLUMNS = (
@@ -106,7 +106,7 @@ class Training:
                     self.save()
                     raise self._stopped(f"Stopped after step {self.step} of {name}; everything is saved.")
                 rate = learning_rate(self.step, steps, c["rate"], c["schedule"], c["warmup"])
-                self._step(name, next(batches), rate)
+                self._step(name, next(batches), self.solver.rate_at(self.step, rate))
                 self.step += 1
                 bar.update()
                 last = self.step == steps
@@ -192,7 +192,7 @@ class Training:
             "finished": self.phase == len(self.phases),
         }  # fmt: skip
         path = self.folder / "last.npz"
-        checkpoint.save(path, self.network.parameters(), state, velocity=self.solver.velocity)
+        checkpoint.save(path, self.network.parameters(), state, **self.solver.state)
         self.saved = time.monotonic()
 
     def restore(self) -> None:
@@ -200,16 +200,17 @@ class Training:
         path = self.folder / "last.npz"
         parameters, state, arrays = checkpoint.load(path)
         self.network.load(parameters, str(path))
-        if "velocity" not in arrays:
+        if arrays.keys() != self.solver.state.keys():
             raise InputError(f"{path} holds weights but not where the training stood; it cannot be resumed from")
-        self.solver.velocity[...] = self.device.to_device(arrays["velocity"])
+        for name, values in self.solver.state.items():
+            values[...] = self.device.to_device(arrays[name])
         self.phase, self.step, self.best, self.seconds = (state[k] for k in ("phase", "step", "best", "seconds"))
         self.totals[...] = self.device.to_device(np.array([*(state["sums"][k] for k in SUMS), state["counted"], 0.0]))
         self.rows = state["rows"]
 
-    def _solver(self) -> SGD:
+    def _solver(self) -> SGD | Adam:
         c = self.config
-        return SGD(self.network, c["momentum"], c["decay"], c["clip"] or None)
+        return SOLVERS[c.get("solver", "sgd")](self.network, c["momentum"], c["decay"], c["clip"] or None)
 
     def _divergence(self, what: str, x: Any = None) -> str:
         where = first_nonfinite(self.network, x)

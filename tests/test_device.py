@@ -15,7 +15,7 @@ from gland.audit.layers import SUBJECTS
 from gland.networks import AlexNet, MultiLoss, UNet
 from gland.networks.multiloss import Losses
 from gland.ops import device, device_conv, device_fused, device_memory, device_update, host, launch
-from gland.solver import SGD, clip_factor
+from gland.solver import SGD, SOLVERS, clip_factor
 
 RNG = np.random.default_rng
 FLOATS = (np.float64, np.float32)
@@ -159,6 +159,17 @@ def test_sgd_update(there, factor):
 
 
 @everywhere
+@pytest.mark.parametrize("factor", (None, 0.25))
+def test_adam_update(there, factor):
+    arrays = [abs(RNG(i).standard_normal(300)) for i in range(4)]
+    on_device = [there(a) for a in arrays]
+    for room in (on_device, arrays):
+        ops.adam_update(*room, 0.1, (0.9, 0.99), 1e-3, 0.01, factor)
+    for a, b in zip(on_device, arrays, strict=True):
+        assert_close(a, b)
+
+
+@everywhere
 @pytest.mark.parametrize("largest", (0.5, 1e9))
 def test_clip_factor(there, largest):
     g = RNG(0).standard_normal(70_000)
@@ -168,14 +179,15 @@ def test_clip_factor(there, largest):
 @everywhere
 @pytest.mark.parametrize("value", (np.nan, np.inf))
 @pytest.mark.parametrize("clip", (None, 1.0))
-def test_a_gradient_that_is_not_finite_changes_nothing(there, value, clip):
+@pytest.mark.parametrize("kind", SOLVERS.values())
+def test_a_gradient_that_is_not_finite_changes_nothing(there, value, clip, kind):
     class Flat:
         flat, flat_grad = there(np.ones(9)), there(np.array([*np.ones(8), value]))
 
-    solver = SGD(Flat, clip=clip)
+    solver = kind(Flat, clip=clip)
     solver.step(0.1)
     assert np.array_equal(backend.to_host(Flat.flat), np.ones(9))
-    assert not backend.to_host(solver.velocity).any()
+    assert not any(backend.to_host(values).any() for values in solver.state.values())
 
 
 def test_every_operation_has_a_device_version_with_the_hosts_arguments():

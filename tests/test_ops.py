@@ -220,6 +220,13 @@ def test_sgd_update_by_hand():
     assert w == pytest.approx([1 - v[0]])
 
 
+def test_adam_update_by_hand():
+    w, dw, m, s = np.array([1.0]), np.array([4.0]), np.array([0.5]), np.array([0.25])
+    ops.adam_update(w, dw, m, s, 0.1, (0.9, 0.99), 0.01, 0.02, 0.5)
+    assert m == pytest.approx([0.9 * 0.5 + 0.1 * 2]) and s == pytest.approx([0.99 * 0.25 + 0.01 * 4])
+    assert w == pytest.approx([1 - 0.1 * (m[0] / (s[0] ** 0.5 + 0.01) + 0.02)])
+
+
 def test_an_error_in_a_thread_reaches_the_caller():
     def work(thread, first, last):
         if thread == threads.count_threads() - 1:

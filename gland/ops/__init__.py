@@ -225,6 +225,23 @@ def sgd_update(
     _room(w).sgd_update(w, dw, v, rate, momentum, decay, factor)
 
 
+def adam_update(
+    w: Array,
+    dw: Array,
+    m: Array,
+    s: Array,
+    rate: float | Array,
+    betas: tuple[float, float],
+    epsilon: float,
+    decay: float,
+    factor: Array | None = None,
+) -> None:
+    """In place on flat arrays, with g = factor dw: m = beta1 m + (1 - beta1) g;  s = beta2 s + (1 - beta2) g^2;
+    w -= rate (m / (sqrt(s) + epsilon) + decay w)  (gland/solver.py cites the formula). factor: as sgd_update's.
+    """
+    _room(w).adam_update(w, dw, m, s, rate, betas, epsilon, decay, factor)
+
+
 def tally(totals: Array, losses: Any, mask: Array | None, label: Array) -> None:
     """In place: add a step's figures to totals (7,), float64, which live where the losses do; gland/ops/host_tally.py."""
     _room(totals).tally(totals, losses, mask, label)

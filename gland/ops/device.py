@@ -24,10 +24,11 @@ from gland.ops.device_pointwise import (
 )
 from gland.ops.device_pool import avg_pool, avg_pool_x, max_pool, max_pool_t, max_pool_x
 from gland.ops.device_tally import tally
-from gland.ops.device_update import sgd_update
+from gland.ops.device_update import adam_update, sgd_update
 from gland.ops.device_upsample import upsample_bilinear, upsample_bilinear_x, upsample_nearest, upsample_nearest_x
 
 __all__ = [
+    "adam_update",
     "add",
     "avg_pool",
     "avg_pool_x",

@@ -31,3 +31,10 @@ def sgd_update(w, dw, v, rate, momentum, decay, factor=None):
     """factor None: no limit; a gradient that is not finite changes nothing all the same."""
     factor = clip_factor(dw, math.inf) if factor is None else scalar(factor, w)
     kernel("sgd", "sgd_update", w.dtype).over(w.size, w, dw, v, scalar(rate, w), factor, w.size, momentum, decay)
+
+
+def adam_update(w, dw, m, s, rate, betas, epsilon, decay, factor=None):
+    """factor None: no limit; a gradient that is not finite changes nothing all the same."""
+    factor = clip_factor(dw, math.inf) if factor is None else scalar(factor, w)
+    arrays = w, dw, m, s, scalar(rate, w), factor
+    kernel("adam", "adam_update", w.dtype).over(w.size, *arrays, w.size, *betas, epsilon, decay)

@@ -3,6 +3,7 @@
 from gland.ops.host_conv import conv, conv_relu, conv_w, conv_x
 from gland.ops.host_lrn import channel_window_sum
 from gland.ops.host_pointwise import (
+    adam_update,
     add,
     broadcast,
     channel_add,
@@ -34,6 +35,7 @@ from gland.ops.host_tally import tally
 from gland.ops.host_upsample import upsample_bilinear, upsample_bilinear_x, upsample_nearest, upsample_nearest_x
 
 __all__ = [
+    "adam_update",
     "add",
     "avg_pool",
     "avg_pool_x",

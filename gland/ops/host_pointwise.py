@@ -167,6 +167,27 @@ def _between(whole, pieces, channels, copy):
     parallel(work, -(-len(whole) // step))
 
 
+def adam_update(w, dw, m, s, rate, betas, epsilon, decay, factor=None):
+    beta1, beta2 = betas
+
+    def work(thread, first, last):
+        for i in range(first, last):
+            at = slice(i * PIECE, (i + 1) * PIECE)
+            g = dw[at] if factor is None else dw[at] * factor
+            m[at] *= beta1
+            m[at] += (1 - beta1) * g
+            s[at] *= beta2
+            s[at] += (1 - beta2) * (g * g)
+            step = np.sqrt(s[at])
+            step += epsilon
+            np.divide(m[at], step, out=step)
+            step += decay * w[at]
+            step *= rate
+            w[at] -= step
+
+    parallel(work, -(-w.size // PIECE))
+
+
 def sgd_update(w, dw, v, rate, momentum, decay, factor=None):
     def work(thread, first, last):
         for i in range(first, last):
