@@ -37,7 +37,7 @@ import numpy as np
 
 from gland.ops import arena
 from gland.ops.layout import strided
-from gland.ops.threads import count_threads, parallel, total
+from gland.ops.threads import blocks, count_threads, parallel, total
 
 BT = np.array(
     [
@@ -88,9 +88,9 @@ class Strips:
         tiles = -(-self.oh // 4)
         threads = count_threads()
         most = max(1, STRIP // (POINTS * 4 * self.width * max(c, o)))
-        self.rows = min(most, tiles, max(1, -(-n * tiles // threads)))  # tiles of one image in a strip
-        self.images = min(max(1, most // tiles), -(-n // threads)) if self.rows == tiles else 1
-        self.blocks = -(-tiles // self.rows)
+        self.images = min(max(1, most // tiles), max(1, n // threads))
+        self.blocks = blocks(tiles, most, n) if self.images == 1 else 1
+        self.rows = -(-tiles // self.blocks)  # tiles of one image in a strip, at most
         self.tiles, self.count = tiles, -(-n // self.images) * self.blocks
         self._halo = arena.empty((threads, self.images, 4 * self.rows + 2, self.width, c), x.dtype)
         self._halo[:, :, :, :pad] = 0
@@ -106,7 +106,7 @@ class Strips:
         """The images and the output rows of strip i, and how many images and tiles that is."""
         image, block = divmod(i, self.blocks)
         images = slice(image * self.images, min((image + 1) * self.images, len(self.x)))
-        start, stop = block * self.rows, min((block + 1) * self.rows, self.tiles)
+        start, stop = (self.tiles * k // self.blocks for k in (block, block + 1))
         rows = slice(4 * start, min(4 * stop, self.oh))
         return images, rows, (images.stop - images.start, stop - start)
 
