@@ -124,7 +124,7 @@ def conv_w(x, dy, geo, kernel):
     x, dy = nhwc(x), nhwc(dy)
     c, o = x.shape[3], dy.shape[3]
     if host_winograd.applies(x, kernel, geo):
-        return oihw(host_winograd.weight_grad(x, dy, geo.pad))
+        return oihw(host_winograd.weight_grad(x, dy, geo.pad)[0])
     dw = arena.empty((*kernel, c // geo.groups, o), x.dtype)
     for inputs, outputs in _groups(c, o, geo.groups):
         dw[..., outputs] = _weight_group(x[..., inputs], dy[..., outputs], geo, kernel)
