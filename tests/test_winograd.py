@@ -67,6 +67,35 @@ def test_strips_of_rows_and_of_whole_images_meet_without_a_seam(size):
     assert worst(dw, hwio(ops.conv_w(nchw(wide[0]), nchw(wide[3]), geo, (3, 3)))) < ROUNDING
 
 
+@pytest.mark.parametrize("size", [(1, 45, 60), (1, 16, 24), (3, 28, 30)])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_mask_of_a_rectifier_and_the_bias_gradient(size, count):  # 16 rows: threads share output channels
+    n, h, w = size
+    x, k, b, dy = arrays(4, n, 5, 96, h, w, 1)
+    before = threads.count_threads()
+    threads.set_threads(count)
+    try:
+        y = host_winograd.convolve(x, k, b, 1, relu=True)
+        kept = np.where(y > 0, dy, 0).astype(float)
+        dw, db = host_winograd.weight_grad(x, dy, 1, y)
+        dx = host_winograd.convolve(dy, k.swapaxes(2, 3)[::-1, ::-1], None, 1, False, y)
+    finally:
+        threads.set_threads(before)
+    geo = ops.Geometry(1, 1)
+    assert worst(dw, hwio(ops.conv_w(nchw(x.astype(float)), nchw(kept), geo, (3, 3)))) < ROUNDING
+    assert worst(db, kept.sum(axis=(0, 1, 2))) < ROUNDING
+    assert worst(dx, nhwc(ops.conv_x(nchw(kept), oihw(k.astype(float)), geo, (h, w)))) < ROUNDING
+
+
+def test_a_mask_that_is_shifted_is_caught(monkeypatch):
+    weight_grad = host_winograd.weight_grad
+    monkeypatch.setattr(
+        host_winograd, "weight_grad", lambda x, dy, pad, y: weight_grad(x, dy, pad, np.roll(y, 1, axis=1))
+    )
+    with pytest.raises(AssertionError):
+        test_the_mask_of_a_rectifier_and_the_bias_gradient((1, 45, 60), 2)
+
+
 def perturb(name, place, change):
     matrix = getattr(host_winograd, name).copy()
     matrix[place] += change
