@@ -130,7 +130,7 @@ def test_a_large_allocation_is_found(monkeypatch, freed):
 
 def test_an_operation_that_bypasses_the_arena_is_found(monkeypatch):
     before = allocated_by(stepper(MultiLoss("joint", 16)))
-    monkeypatch.setattr(ops.host, "relu_x", lambda dy, y: dy * (y > 0))
+    monkeypatch.setattr(ops.host, "add", lambda a, b: a + b)
     after = allocated_by(stepper(MultiLoss("joint", 16)))
     assert len(after) > len(before)
 

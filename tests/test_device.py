@@ -39,6 +39,14 @@ def test_conv_and_its_adjoints(there, case):
     assert_close(*both(lambda x, w, b: ops.conv_relu(x, w, b, geo), there, x, w, b))
     assert_close(*both(lambda dy, w: ops.conv_x(dy, w, geo, size), there, dy, w))
     assert_close(*both(lambda x, dy: ops.conv_w(x, dy, geo, kernel), there, x, dy))
+    for found, expected in zip(
+        *both(lambda x, y, dy: ops.conv_relu_w(x, y, dy, geo, kernel), there, x, y, dy), strict=True
+    ):
+        assert_close(found, expected)
+    backward = both(lambda x, y, dy, w: ops.conv_relu_backward(x, y, dy, w, geo), there, x, y, dy, w)
+    for found, expected in zip(*backward, strict=True):
+        assert_close(found, expected)
+    assert_close(*both(lambda dy, y, w: ops.conv_relu_x(dy, y, w, geo, size), there, dy, y, w))
 
 
 @everywhere

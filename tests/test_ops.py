@@ -77,6 +77,20 @@ def test_conv_x_and_conv_w_match_loops(case):
 
 
 @given(convolutions())
+def test_the_adjoints_of_conv_relu_see_dy_only_where_y_is_positive(case):
+    x, w, b, geo, rng = case
+    y = ops.conv_relu(x, w, b, geo)
+    dy = normal(rng, y.shape, x.dtype)
+    kept = np.where(y.real > 0, dy, 0)
+    dx, dw = reference.conv_x(kept, w, x.shape[2:], *geo), reference.conv_w(x, kept, w.shape[2:], *geo)
+    close(ops.conv_relu_x(dy, y, w, geo, x.shape[2:]), dx)
+    for got, expected in zip(ops.conv_relu_w(x, y, dy, geo, w.shape[2:]), (dw, kept.sum((0, 2, 3))), strict=True):
+        close(got, expected)
+    for got, expected in zip(ops.conv_relu_backward(x, y, dy, w, geo), (dx, dw, kept.sum((0, 2, 3))), strict=True):
+        close(got, expected)
+
+
+@given(convolutions())
 def test_conv_x_and_conv_w_are_the_adjoints_of_conv(case):
     x, w, _, geo, rng = case
     assume(x.dtype == np.float64)

@@ -43,7 +43,7 @@ def test_forward_agrees_with_plain_loops(shape):
 @given(shapes)
 def test_the_weight_gradient_is_the_adjoint(shape):  # <conv(x, v), dy> = <v, weight_grad(x, dy)> for every v
     x, v, _, dy = arrays(*shape)
-    dw = host_winograd.weight_grad(x, dy, shape[-1]).astype(float)
+    dw = host_winograd.weight_grad(x, dy, shape[-1])[0].astype(float)
     moved = reference.conv(nchw(x).astype(float), oihw(v).astype(float), None, pad=shape[-1])
     products = moved * nchw(dy).astype(float)
     assert abs(products.sum() - (v * dw).sum()) < ROUNDING * np.abs(products).sum()
@@ -63,8 +63,37 @@ def test_strips_of_rows_and_of_whole_images_meet_without_a_seam(size):
     wide = [a.astype(float) for a in (x, k, b, dy)]
     y = host_winograd.convolve(x, k, b, 1, relu=False)
     assert worst(y, nhwc(ops.conv(nchw(wide[0]), oihw(wide[1]), wide[2], geo))) < ROUNDING
-    dw = host_winograd.weight_grad(x, dy, 1)
+    dw = host_winograd.weight_grad(x, dy, 1)[0]
     assert worst(dw, hwio(ops.conv_w(nchw(wide[0]), nchw(wide[3]), geo, (3, 3)))) < ROUNDING
+
+
+@pytest.mark.parametrize("size", [(1, 45, 60), (1, 16, 24), (3, 28, 30)])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_mask_of_a_rectifier_and_the_bias_gradient(size, count):  # 16 rows: threads share output channels
+    n, h, w = size
+    x, k, b, dy = arrays(4, n, 5, 96, h, w, 1)
+    before = threads.count_threads()
+    threads.set_threads(count)
+    try:
+        y = host_winograd.convolve(x, k, b, 1, relu=True)
+        kept = np.where(y > 0, dy, 0).astype(float)
+        dw, db = host_winograd.weight_grad(x, dy, 1, y)
+        dx = host_winograd.convolve(dy, k.swapaxes(2, 3)[::-1, ::-1], None, 1, False, y)
+    finally:
+        threads.set_threads(before)
+    geo = ops.Geometry(1, 1)
+    assert worst(dw, hwio(ops.conv_w(nchw(x.astype(float)), nchw(kept), geo, (3, 3)))) < ROUNDING
+    assert worst(db, kept.sum(axis=(0, 1, 2))) < ROUNDING
+    assert worst(dx, nhwc(ops.conv_x(nchw(kept), oihw(k.astype(float)), geo, (h, w)))) < ROUNDING
+
+
+def test_a_mask_that_is_shifted_is_caught(monkeypatch):
+    weight_grad = host_winograd.weight_grad
+    monkeypatch.setattr(
+        host_winograd, "weight_grad", lambda x, dy, pad, y: weight_grad(x, dy, pad, np.roll(y, 1, axis=1))
+    )
+    with pytest.raises(AssertionError):
+        test_the_mask_of_a_rectifier_and_the_bias_gradient((1, 45, 60), 2)
 
 
 def perturb(name, place, change):
@@ -73,7 +102,10 @@ def perturb(name, place, change):
     return name, matrix
 
 
-@pytest.mark.parametrize("mistake", [perturb("BT", (1, 2), 1), perturb("G", (2, 1), 1 / 24), perturb("AT", (3, 4), 1)])
+@pytest.mark.parametrize(
+    "mistake",
+    [perturb("BT", (1, 2), 1), perturb("G", (2, 1), 1 / 24), perturb("AT1", (3, 4), 1), perturb("AT1", (2, 6), 1)],
+)
 def test_a_wrong_number_in_a_transform_is_caught(mistake, monkeypatch):
     monkeypatch.setattr(host_winograd, *mistake)
     with pytest.raises(AssertionError):
@@ -81,16 +113,16 @@ def test_a_wrong_number_in_a_transform_is_caught(mistake, monkeypatch):
 
 
 def test_a_forgotten_halo_row_is_caught(monkeypatch):
-    fill = host_winograd.Strips.fill
+    fill = host_winograd.Tiles.fill
 
-    def without_the_row_above(self, thread, i):
+    def without_the_row_above(self, thread, i, bt):
         self.pad, kept = self.pad + 1, self.pad
         try:
-            return fill(self, thread, i)
+            return fill(self, thread, i, bt)
         finally:
             self.pad = kept
 
-    monkeypatch.setattr(host_winograd.Strips, "fill", without_the_row_above)
+    monkeypatch.setattr(host_winograd.Tiles, "fill", without_the_row_above)
     with pytest.raises((AssertionError, ValueError)):
         test_strips_of_rows_and_of_whole_images_meet_without_a_seam((1, 30, 250))
 
@@ -136,8 +168,8 @@ def test_the_same_bits_every_time_for_a_fixed_number_of_threads(count):
     threads.set_threads(count)
     try:
         x, w, b, dy = arrays(2, 3, 7, 5, 40, 31, 1)
-        first = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)
-        again = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)
+        first = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)[0]
+        again = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)[0]
     finally:
         threads.set_threads(before)
     assert all(np.array_equal(a, b) for a, b in zip(first, again))
@@ -149,9 +181,9 @@ def test_what_memory_held_before_does_not_matter(monkeypatch):
     before = threads.count_threads()
     threads.set_threads(2)
     try:
-        expected = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)
+        expected = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)[0]
         monkeypatch.setattr(host_winograd.arena, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))
-        got = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)
+        got = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)[0]
     finally:
         threads.set_threads(before)
     assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True))

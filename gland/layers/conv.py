@@ -61,15 +61,18 @@ class ConvReLU(Conv2d):
         return y, self.Cache(x, y)
 
     def input_grad(self, dy, cache):
-        return super().input_grad(ops.relu_x(dy, cache.y), cache)
+        return ops.conv_relu_x(dy, cache.y, self.w, self.geo, cache.x.shape[2:])
 
     def backward(self, dy, cache):
-        dy = ops.relu_x(dy, cache.y)
-        super().weight_grad(dy, cache)
-        return super().input_grad(dy, cache)
+        dx, dw, db = ops.conv_relu_backward(cache.x, cache.y, dy, self.w, self.geo)
+        self.dw += dw
+        self.db += db
+        return dx
 
     def weight_grad(self, dy, cache):
-        super().weight_grad(ops.relu_x(dy, cache.y), cache)
+        dw, db = ops.conv_relu_w(cache.x, cache.y, dy, self.geo, self.kernel)
+        self.dw += dw
+        self.db += db
 
     def tangent(self, tx, cache):
         return ops.relu_x(super().tangent(tx, cache), cache.y)

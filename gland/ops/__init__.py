@@ -67,6 +67,21 @@ def conv_w(x: Array, dy: Array, geo: Geometry, kernel: Size) -> Array:
     return _room(x).conv_w(x, dy, geo, kernel)
 
 
+def conv_relu_x(dy: Array, y: Array, w: Array, geo: Geometry, size: Size) -> Array:
+    """dx of y = conv_relu(x, w, b): conv_x of dy where y > 0, else of 0."""
+    return _room(dy).conv_relu_x(dy, y, w, geo, size)
+
+
+def conv_relu_w(x: Array, y: Array, dy: Array, geo: Geometry, kernel: Size) -> tuple[Array, Array]:
+    """dw (O,C/groups,KH,KW) and db (O,) of y = conv_relu(x, w, b): conv_w and channel_sum of dy where y > 0, else of 0."""
+    return _room(x).conv_relu_w(x, y, dy, geo, kernel)
+
+
+def conv_relu_backward(x: Array, y: Array, dy: Array, w: Array, geo: Geometry) -> tuple[Array, Array, Array]:
+    """dx, dw and db of y = conv_relu(x, w, b): conv_relu_x and conv_relu_w at once."""
+    return _room(x).conv_relu_backward(x, y, dy, w, geo)
+
+
 def channel_sum(x: Array) -> Array:
     """(N,C,H,W) -> (C,): the sum over n, i, j, which is the gradient of a bias."""
     return _room(x).channel_sum(x)

@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from gland.ops import arena
 from gland.ops.layout import runs
-from gland.ops.threads import count_threads
+from gland.ops.threads import blocks, count_threads
 
 STRIP = 800_000  # bytes of columns in a strip: cache, and long enough matrix products
 
@@ -23,9 +23,8 @@ class Columns:
         self.size = self.oh, self.ow = geo.output_size((h, w), kernel)
         self.width = kernel[0] * kernel[1] * c
         threads = count_threads()
-        rows = max(1, STRIP // (self.ow * self.width * x.itemsize))
-        self.rows = min(rows, self.oh, max(1, -(-n * self.oh // threads)))
-        self.blocks = -(-self.oh // self.rows)
+        self.blocks = blocks(self.oh, max(1, STRIP // (self.ow * self.width * x.itemsize)), n)
+        self.rows = -(-self.oh // self.blocks)  # output rows of a strip, at most
         self.count = n * self.blocks
         self.same = kernel == (1, 1) and geo.stride == 1 and geo.pad == 0  # the columns are the image
         self._columns = None if self.same else arena.empty((threads, self.rows * self.ow, self.width), x.dtype)
@@ -38,7 +37,7 @@ class Columns:
     def place(self, i: int) -> tuple[int, int, int]:
         """Image and output rows start, stop of strip i."""
         image, block = divmod(i, self.blocks)
-        return image, block * self.rows, min((block + 1) * self.rows, self.oh)
+        return image, self.oh * block // self.blocks, self.oh * (block + 1) // self.blocks
 
     def fill(self, thread: int, i: int) -> np.ndarray:
         """The columns of strip i, (rows * OW, width), in this thread's own buffer."""

@@ -1,6 +1,7 @@
 """The device versions of every operation: the kernels of kernels/*.cu on CuPy's arrays."""
 
 from gland.ops.device_conv import conv, conv_relu, conv_w, conv_x
+from gland.ops.device_conv_relu import conv_relu_backward, conv_relu_w, conv_relu_x
 from gland.ops.device_memory import like
 from gland.ops.device_pointwise import (
     add,
@@ -39,6 +40,9 @@ __all__ = [
     "concat",
     "conv",
     "conv_relu",
+    "conv_relu_backward",
+    "conv_relu_w",
+    "conv_relu_x",
     "conv_w",
     "conv_x",
     "global_avg_pool",

@@ -1,6 +1,7 @@
 """The host versions of every operation, in NumPy."""
 
 from gland.ops.host_conv import conv, conv_relu, conv_w, conv_x
+from gland.ops.host_conv_relu import conv_relu_backward, conv_relu_w, conv_relu_x
 from gland.ops.host_lrn import channel_window_sum
 from gland.ops.host_pointwise import (
     adam_update,
@@ -46,6 +47,9 @@ __all__ = [
     "concat",
     "conv",
     "conv_relu",
+    "conv_relu_backward",
+    "conv_relu_w",
+    "conv_relu_x",
     "conv_w",
     "conv_x",
     "global_avg_pool",

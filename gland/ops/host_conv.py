@@ -68,12 +68,26 @@ def _rectify(y, zero):
 
 
 def conv_x(dy, w, geo, size):
-    s, p, (kh, kw) = geo.stride, geo.pad, w.shape[2:]
-    if s == 1 and kh == kw and geo.dilation * (kh - 1) >= p:
-        return _convolve(dy, _rotated(w, geo.groups), None, geo._replace(pad=geo.dilation * (kh - 1) - p), relu=False)
+    s, (kh, kw) = geo.stride, w.shape[2:]
+    if (back := adjoint(geo, (kh, kw))) is not None:
+        rows = nhwc(dy)
+        if host_winograd.applies(rows, (kh, kw), back):
+            return nchw(host_winograd.convolve(rows, turned(w), None, back.pad, relu=False))
+        return _convolve(dy, _rotated(w, geo.groups), None, back, relu=False)
     if s == kh == kw and geo == (s, 0, 1, 1) and (dy.shape[2] * s, dy.shape[3] * s) == tuple(size):
         return _conv_x_blocks(dy, w)
     return _conv_x_sum(dy, w, geo, size)
+
+
+def adjoint(geo, kernel):
+    """The geometry of the convolution with the kernel turned that is the adjoint in x, or None where it is none."""
+    pad = geo.dilation * (kernel[0] - 1) - geo.pad
+    return geo._replace(pad=pad) if geo.stride == 1 and kernel[0] == kernel[1] and pad >= 0 else None
+
+
+def turned(w):
+    """(O,C,KH,KW) -> a view (KH,KW,O,C), turned by half a turn."""
+    return hwio(w)[::-1, ::-1].swapaxes(2, 3)
 
 
 def _rotated(w, groups):
@@ -124,7 +138,7 @@ def conv_w(x, dy, geo, kernel):
     x, dy = nhwc(x), nhwc(dy)
     c, o = x.shape[3], dy.shape[3]
     if host_winograd.applies(x, kernel, geo):
-        return oihw(host_winograd.weight_grad(x, dy, geo.pad))
+        return oihw(host_winograd.weight_grad(x, dy, geo.pad)[0])
     dw = arena.empty((*kernel, c // geo.groups, o), x.dtype)
     for inputs, outputs in _groups(c, o, geo.groups):
         dw[..., outputs] = _weight_group(x[..., inputs], dy[..., outputs], geo, kernel)

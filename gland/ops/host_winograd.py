@@ -24,7 +24,7 @@ Every step is linear, so the adjoints are the same products transposed:
     in x: a convolution of dy with the kernel turned by half a turn, like the direct one (gland/ops/host_conv.py)
     in w: Z_p = sum_i A^T[i,p] dy_i,   dU_p = sum_j V_p[j .. j+2]^T Z_p[j],   dw[h] = sum_p G[p,h] dU_p
 
-A bias b on all of y is b on M at the point 1, whose column of A^T is all ones.
+A bias is a seventh row of M, all b, with ones in A^T; its gradient is the sum of Z at the point 1, where A^T is all ones.
 
 The price is rounding: the points 2 and -2 bring in factors up to 8, and a layer's float32 error grows (measured and bounded
 in tests/test_winograd.py). float64 and complex arrays, by which gradients are checked, never come here. GLAND_WINOGRAD=0 in
@@ -36,8 +36,8 @@ import os
 import numpy as np
 
 from gland.ops import arena
-from gland.ops.layout import strided
 from gland.ops.threads import count_threads, parallel, total
+from gland.ops.tiles import POINTS, Tiles, pixels_at_once, rows_at_once, shifted, thirds
 
 BT = np.array(
     [
@@ -53,10 +53,9 @@ BT = np.array(
 G = (np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24).astype(np.float32)
 AT = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], np.float32)
 A, GT = np.ascontiguousarray(AT.T), np.ascontiguousarray(G.T)
+AT1 = np.concatenate([AT, np.ones((4, 1), np.float32)], axis=1)  # the seventh row of M holds the bias of y
 
-POINTS, BIAS = 6, 1  # six points; the bias enters at the second
-STRIP = 1_000_000  # bytes of V, or of M, in a strip: both, and the rows they come from, stay in a core's cache
-PITCH = 16  # floats between the points' matrices: a distance of whole pages makes them fight for the same cache lines
+BIAS = 1  # the second point
 FEWEST_PIXELS = 512  # output pixels of a batch, below which the direct way is as fast (benchmarks/README.md)
 
 _enabled = os.environ.get("GLAND_WINOGRAD", "1") != "0"
@@ -77,135 +76,111 @@ def applies(x: np.ndarray, kernel: tuple[int, int], geo) -> bool:
     return len(x) * h * w >= FEWEST_PIXELS
 
 
-class Strips:
-    """x (N,H,W,C), cut into strips of some tiles of four output rows each, of one image or of several whole ones."""
-
-    def __init__(self, x: np.ndarray, o: int, pad: int) -> None:
-        n, h, w, c = x.shape
-        self.x, self.pad = x, pad
-        self.oh, self.ow = h + 2 * pad - 2, w + 2 * pad - 2
-        self.width = -(-(w + 2 * pad) // 3) * 3  # W'
-        tiles = -(-self.oh // 4)
-        threads = count_threads()
-        most = max(1, STRIP // (POINTS * 4 * self.width * max(c, o)))
-        self.rows = min(most, tiles, max(1, -(-n * tiles // threads)))  # tiles of one image in a strip
-        self.images = min(max(1, most // tiles), -(-n // threads)) if self.rows == tiles else 1
-        self.blocks = -(-tiles // self.rows)
-        self.tiles, self.count = tiles, -(-n // self.images) * self.blocks
-        self._halo = arena.empty((threads, self.images, 4 * self.rows + 2, self.width, c), x.dtype)
-        self._halo[:, :, :, :pad] = 0
-        self._halo[:, :, :, pad + w :] = 0
-        self._v = self.matrices(c)
-
-    def matrices(self, channels: int) -> np.ndarray:
-        """(threads, 6, ...) for what a strip holds at the six points, and room for two pixels behind it."""
-        length = self.images * self.rows * self.width * channels
-        return arena.empty((count_threads(), POINTS, length + 2 * channels + PITCH), self.x.dtype)
-
-    def place(self, i: int) -> tuple[slice, slice, tuple[int, int]]:
-        """The images and the output rows of strip i, and how many images and tiles that is."""
-        image, block = divmod(i, self.blocks)
-        images = slice(image * self.images, min((image + 1) * self.images, len(self.x)))
-        start, stop = block * self.rows, min((block + 1) * self.rows, self.tiles)
-        rows = slice(4 * start, min(4 * stop, self.oh))
-        return images, rows, (images.stop - images.start, stop - start)
-
-    def fill(self, thread: int, i: int) -> np.ndarray:
-        """V of strip i, (6, images * tiles * W' * C and what lies behind), in this thread's own buffer."""
-        images, rows, (n, t) = self.place(i)
-        c, (h, w) = self.x.shape[3], self.x.shape[1:3]
-        halo = self._halo[thread, :n, : 4 * t + 2]
-        first = rows.start - self.pad  # the input row that the halo's first row stands for
-        top, bottom = max(first, 0), min(first + halo.shape[1], h)
-        halo[:, : top - first] = 0
-        halo[:, bottom - first :] = 0
-        halo[:, top - first : bottom - first, self.pad : self.pad + w] = self.x[images, top:bottom]
-        a, b, _, item = halo.strides
-        d = strided(self._halo[thread], (n, t, POINTS, self.width * c), (a, 4 * b, b, item))
-        v = self._v[thread]
-        np.matmul(BT, d, out=self.by_tile(v, n, t, c))
-        length = n * t * self.width * c
-        v[:, length : length + 2 * c] = 0  # the last windows reach there: old memory could hold a NaN, and 0 NaN = NaN
-        return v
-
-    def by_tile(self, m: np.ndarray, n: int, t: int, channels: int) -> np.ndarray:
-        """The matrices m (6, ...) seen as (images, tiles, 6, W' * channels)."""
-        row, item = self.width * channels, m.itemsize
-        return strided(m, (n, t, len(m), row), (t * row * item, row * item, m.strides[0], item))
-
-    def every_third(self, m: np.ndarray, n: int, t: int, channels: int, pixels: int, start: int) -> np.ndarray:
-        """(6, images * tiles * W'/3, pixels * channels): `pixels` neighbours from each third pixel on, from `start` on."""
-        count, item = n * t * self.width // 3, m.itemsize
-        shape = (len(m), count, pixels * channels)
-        return strided(m, shape, (m.strides[0], 3 * channels * item, item), start * channels * item)
+def _parts(x: np.ndarray, o: int) -> int:
+    """How many threads share the output channels, each with all tiles, where there are too few tiles to share evenly."""
+    threads = count_threads()
+    few = len(x) * (x.shape[1] // 4) < 4 * threads
+    return threads if few and o % threads == 0 and o >= 32 * threads else 1
 
 
-def convolve(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, pad: int, relu: bool) -> np.ndarray:
-    """y (N,OH,OW,O) of x (N,H,W,C), w (3,3,C,O), b (O,) or None."""
+def convolve(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, pad: int, relu: bool, rectified: np.ndarray | None = None
+) -> np.ndarray:
+    """y (N,OH,OW,O) of x (N,H,W,C), w (3,3,C,O) of any strides, b (O,) or None.
+
+    rectified: as x, the output of a rectifier; x then counts only where it is above 0.
+    """
     c, o = w.shape[2:]
-    strips = Strips(x, o, pad)
-    u = product(G, w.reshape(3, -1)).reshape(POINTS, 3 * c, o)
-    y = arena.empty((len(x), strips.oh, strips.ow, o), x.dtype)
-    products, outputs = strips.matrices(o), strips.matrices(o)[:, :4]
-    bias = None if b is None else np.tile(b, strips.width)
-    zero = np.zeros((strips.ow, o), x.dtype)
+    parts = _parts(x, o)
+    width = o // parts
+    tiles = Tiles(x, width, pad, rectified, parts)
+    y = arena.empty((len(x), tiles.oh, tiles.ow, o), x.dtype)
+    u = arena.empty((count_threads(), POINTS, 3 * c, width), x.dtype)  # one a thread: quicker than to fetch the other's
+    products, outputs = tiles.matrices(width, POINTS + 1), tiles.matrices(width, 4)
+    zero = np.zeros((tiles.ow, width), x.dtype)
 
     def work(thread, first, last):
-        m = products[thread]
+        part = first // tiles.count
+        channels = slice(part * width, (part + 1) * width)
+        weights = np.ascontiguousarray(w[..., channels]).reshape(3, -1)
+        np.matmul(G, weights, out=u[thread].reshape(POINTS, -1))
+        m, rows = products[thread], outputs[thread]
+        np.copyto(m[POINTS, : tiles.most_pixels * width].reshape(-1, width), 0 if b is None else b[channels])
         for i in range(first, last):
-            images, rows, (n, t) = strips.place(i)
-            v = strips.fill(thread, i)
-            for start in range(3):
-                windows = strips.every_third(v, n, t, c, 3, start)
-                np.matmul(windows, u, out=strips.every_third(m, n, t, o, 1, start))
-            if b is not None:
-                at_bias = strips.by_tile(m[BIAS : BIAS + 1], n, t, o)
-                at_bias += bias
-            length = n * t * strips.width * o
-            np.matmul(AT, m[:, :length], out=outputs[thread, :, :length])
-            out = outputs[thread, :, :length].reshape(4, n, t, strips.width, o)[:, :, :, : strips.ow]
-            for k in range(4):
-                strip = y[images, rows.start + k : rows.stop : 4]
+            strip = i - part * tiles.count
+            pixels = tiles.place(strip)[2]
+            v, group = tiles.fill(thread, strip, BT), rows_at_once(pixels // 3, 3 * c * width)
+            np.matmul(
+                thirds(v, pixels, c, 3, group), u[thread][:, None], out=thirds(m[:POINTS], pixels, width, 1, group)
+            )
+            np.matmul(AT1, m[:, : pixels * width], out=rows[:, : pixels * width])
+            for target, source in tiles.output_rows(strip, y[..., channels], rows):
                 if relu:
-                    np.maximum(out[k, :, : strip.shape[1]], zero, out=strip)
+                    np.maximum(source, zero, out=target)
                 else:
-                    np.copyto(strip, out[k, :, : strip.shape[1]])
+                    np.copyto(target, source)
 
-    parallel(work, strips.count)
+    parallel(work, parts * tiles.count)
     return y
 
 
-def weight_grad(x: np.ndarray, dy: np.ndarray, pad: int) -> np.ndarray:
-    """dw (3,3,C,O) of x (N,H,W,C) and dy (N,OH,OW,O)."""
+def weight_grad(
+    x: np.ndarray, dy: np.ndarray, pad: int, rectified: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """dw (3,3,C,O) and db (O,) of x (N,H,W,C) and dy (N,OH,OW,O).
+
+    rectified: as dy, the output of a rectifier; dy then counts only where it is above 0.
+    """
     c, o = x.shape[3], dy.shape[3]
-    strips = Strips(x, o, pad)
-    sums = arena.empty((count_threads(), POINTS, 3 * c, o), x.dtype)
-    sums[...] = 0
+    parts = _parts(x, o)
+    width = o // parts
+    tiles = Tiles(x, width, pad, None, parts)
+    owners = min(count_threads(), parts * tiles.count)
+    sums = arena.empty((owners, 3, POINTS, c, width), x.dtype)  # dU; one a thread, so none waits for another
     products = arena.empty(sums.shape, x.dtype)
-    inputs, spread = strips.matrices(o)[:, :4], strips.matrices(o)
+    dw, db = arena.empty((owners, 3, 3, c, width), x.dtype), np.zeros((owners, width), x.dtype)
+    inputs, spread = tiles.matrices(width, 4), tiles.matrices(width)
+    ones = np.ones(tiles.most_pixels, x.dtype)
 
     def work(thread, first, last):
-        z = spread[thread]
+        part = first // tiles.count
+        channels = slice(part * width, (part + 1) * width)
+        z, rows, du = spread[thread], inputs[thread], sums[thread]
         for i in range(first, last):
-            images, rows, (n, t) = strips.place(i)
-            length = n * t * strips.width * o
-            dy_rows = inputs[thread, :, :length].reshape(4, n, t, strips.width, o)
-            dy_rows[:, :, :, strips.ow :] = 0
-            for k in range(4):
-                strip = dy[images, rows.start + k : rows.stop : 4]
-                dy_rows[k, :, : strip.shape[1], : strips.ow] = strip
-                dy_rows[k, :, strip.shape[1] :] = 0
-            np.matmul(A, inputs[thread, :, :length], out=z[:, :length])
-            v = strips.fill(thread, i)
-            for start in range(3):
-                windows = strips.every_third(v, n, t, c, 3, start)
-                np.matmul(windows.transpose(0, 2, 1), strips.every_third(z, n, t, o, 1, start), out=products[thread])
-                sums[thread] += products[thread]
+            strip = i - part * tiles.count
+            pixels = tiles.place(strip)[2]
+            _fill_rows(tiles, strip, rows, dy[..., channels], None if rectified is None else rectified[..., channels])
+            np.matmul(A, rows[:, : pixels * width], out=z[:, : pixels * width])
+            v = shifted(tiles.fill(thread, strip, BT), pixels, c).swapaxes(2, 3)
+            zs = z[:, : pixels * width].reshape(POINTS, pixels, width)
+            db[thread] += ones[:pixels] @ zs[BIAS]
+            step = pixels_at_once(pixels, c * width)
+            for start in range(0, pixels, step):
+                at, new = slice(start, start + step), i == first and start == 0
+                np.matmul(v[..., at], zs[:, at], out=du if new else products[thread])
+                if not new:
+                    du += products[thread]
+        out = dw[thread].reshape(3, 3, -1).swapaxes(0, 1)
+        np.matmul(GT, du.reshape(3, POINTS, -1), out=out)
 
-    parallel(work, strips.count)
-    return product(GT, total(sums).reshape(POINTS, -1)).reshape(3, 3, c, o)
+    parallel(work, parts * tiles.count)
+    if parts == 1:
+        return total(dw), db.sum(axis=0)
+    whole = arena.empty((3, 3, c, o), x.dtype)
+    np.copyto(whole.reshape(3, 3, c, parts, width), dw.transpose(1, 2, 3, 0, 4))
+    return whole, db.reshape(-1)
 
 
-def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a @ b in memory that is used again."""
-    return np.matmul(a, b, out=arena.empty((len(a), b.shape[1]), b.dtype))
+def _fill_rows(tiles, strip, rows, dy, rectified):
+    """dy of a strip, in rows (4, pixels * O and more), 0 where a tile reaches beyond it."""
+    pixels, o = tiles.place(strip)[2], dy.shape[3]
+    whole = rows[:, : pixels * o].reshape(4, -1, tiles.width, o)
+    whole[:, :, tiles.ow :] = 0
+    if tiles.oh % 4:
+        whole[tiles.oh % 4 :] = 0
+    masks = [None] * 2 if rectified is None else [y for y, _ in tiles.output_rows(strip, rectified, rows)]
+    for (source, target), y in zip(tiles.output_rows(strip, dy, rows), masks, strict=False):
+        if y is None:
+            np.copyto(target, source)
+        else:
+            np.multiply(source, y > 0, out=target)

@@ -3,8 +3,12 @@ and matrix products, so the threads really run side by side; BLAS itself is held
 ours would fight for the cores (5 to 9 times slower).
 
 How strips are dealt out depends only on the number of threads, so for a fixed number the results are the same bits.
+
+A thread that wakes up is often put on the core of the thread that woke it, although others are idle, and then waits there for
+the very work that it should share: two threads take longer than one. So the helpers are kept off the caller's core.
 """
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +27,9 @@ def _default_count() -> int:
     return max(1, int(given)) if given.isdigit() else len(os.sched_getaffinity(0))
 
 
+_current_core = getattr(ctypes.PyDLL(None), "sched_getcpu", lambda: -1)  # a system without it leaves the threads alone
+
+
 class Pool:
     """The calling thread and count - 1 helpers, started when first needed, and again in a forked child."""
 
@@ -35,8 +42,13 @@ class Pool:
         self._process = os.getpid()
         self._done: SimpleQueue = SimpleQueue()
         self._inboxes = [SimpleQueue() for _ in range(self.count - 1)]
-        for inbox in self._inboxes:
-            threading.Thread(target=self._serve, args=(inbox, self._done), daemon=True, name="gland-ops").start()
+        self._helpers = [
+            threading.Thread(target=self._serve, args=(inbox, self._done), daemon=True, name="gland-ops")
+            for inbox in self._inboxes
+        ]
+        for helper in self._helpers:
+            helper.start()
+        self._cores, self._avoided = os.sched_getaffinity(0), -1
         ThreadpoolController().limit(limits=1, user_api="blas")
 
     @staticmethod
@@ -49,6 +61,14 @@ class Pool:
             except BaseException as error:
                 done.put(error)
 
+    def _keep_off(self, core: int) -> None:
+        """Let the helpers run on every core but this one."""
+        self._avoided = core
+        others = self._cores - {core}
+        if others:
+            for helper in self._helpers:
+                os.sched_setaffinity(helper.native_id, others)
+
     def run(self, work: Work, count: int) -> None:
         """work(thread, start, stop) on contiguous shares of range(count), one share a thread."""
         if self._process != os.getpid():
@@ -58,6 +78,9 @@ class Pool:
             work(0, 0, count)
             return
         try:
+            if (core := _current_core()) != self._avoided:
+                self._keep_off(core)
+            os.sched_setaffinity(0, {core})
             bounds = [count * i // threads for i in range(threads + 1)]
             for i in range(1, threads):
                 self._inboxes[i - 1].put((work, (i, bounds[i], bounds[i + 1])))
@@ -71,6 +94,7 @@ class Pool:
             if failure is not None:
                 raise failure
         finally:
+            os.sched_setaffinity(0, self._cores)
             self._busy.release()
 
     def close(self) -> None:
@@ -93,6 +117,14 @@ def strip_rows(row: int) -> int:
     """How many rows of `row` elements make a strip: small enough for the cache, and large enough that a NumPy call on it
     takes longer than what two threads lose when they ask for the interpreter at the same time."""
     return max(1, PIECE // row)
+
+
+def blocks(length: int, most: int, count: int) -> int:
+    """How many blocks each of `count` lengths is cut into: none longer than `most`, and every thread gets as many."""
+    number = min(length, -(-length // most))
+    while number < length and count * number % _pool.count:
+        number += 1
+    return number
 
 
 def strips(first: int, last: int, step: int, count: int) -> Iterator[slice]:
