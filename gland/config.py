@@ -17,8 +17,8 @@ from gland.solver import SCHEDULES, SOLVERS
 # What a recipe sets; an option given on the command line wins over it.
 RECIPES: dict[str, dict[str, Any]] = {
     "default": dict(
-        pretrain=200, iterations=2400, batch=4, solver="adam", rate=1e-3, momentum=0.9, decay=1e-2, schedule="cosine", warmup=100,
-        clip=1.0, scale=0.45, crop=160, lam=0.2,
+        pretrain=200, iterations=2400, batch=4, solver="adam", rate=1e-3, momentum=0.9, decay=1e-2, schedule="cosine", warmup=50,
+        clip=0.0, scale=0.45, crop=160, lam=0.05,
     ),
     "paper": dict(
         pretrain=2000, iterations=20000, batch=1, solver="sgd", rate=1e-5, momentum=0.99, decay=5e-4, schedule="constant",
