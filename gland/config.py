@@ -17,7 +17,7 @@ from gland.solver import SCHEDULES, SOLVERS
 # What a recipe sets; an option given on the command line wins over it.
 RECIPES: dict[str, dict[str, Any]] = {
     "default": dict(
-        pretrain=200, iterations=2400, batch=4, solver="adam", rate=1e-3, momentum=0.9, decay=1e-2, schedule="cosine", warmup=50,
+        pretrain=0, iterations=2400, batch=4, solver="adam", rate=1e-3, momentum=0.9, decay=1e-2, schedule="cosine", warmup=50,
         clip=0.0, scale=0.45, crop=160, lam=0.05,
     ),
     "paper": dict(
@@ -27,7 +27,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 # On the synthetic set, which is easier, the default recipe trains a narrower network on smaller windows and less long,
 # so that `python train.py` ends within minutes.
-PHANTOM = dict(width=8, pretrain=200, iterations=900)
+PHANTOM = dict(width=8, iterations=900)
 UNSET = argparse.SUPPRESS
 
 

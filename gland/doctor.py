@@ -141,10 +141,10 @@ def _needs(need: memory.Need) -> list[tuple[str, str]]:
     return [
         (
             "parameters",
-            f"{need.parameters:,}; with gradients, velocities and the batches on their way {_mib(need.fixed)}",
+            f"{need.parameters:,}; with gradients, the solver's state and the batches on their way {_mib(need.fixed)}",
         ),
         ("training step", f"{_mib(need.step)} more at its height, in {need.kernels} kernels"),
-        ("whole images", f"{_mib(need.image)} more, at {memory.WHOLE_IMAGE} x {memory.WHOLE_IMAGE} pixels"),
+        ("whole images", f"{_mib(need.image)} more, of {' x '.join(map(str, memory.WHOLE_IMAGE))} pixels"),
         ("together", f"{_mib(need.total)} of GPU memory, besides what CUDA takes for itself"),
     ]
 
@@ -158,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m gland.doctor", description=__doc__)
     p.add_argument("--network", choices=config.NETWORKS, help="as for train.py; default: joint")
     p.add_argument("--width", type=int, metavar="W", help="channels of the first stage; default: train.py's")
-    p.add_argument("--crop", type=int, metavar="PX", help="training window, pixels; default: 224")
+    p.add_argument("--crop", type=int, metavar="PX", help="training window, pixels; default: train.py's")
     p.add_argument("--batch", type=int, metavar="N", help="images a step; default: 4")
     p.add_argument(
         "--device", choices=("auto", "cpu", "gpu"), default="auto", help="gpu: exit with 1 if it cannot be used"

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gland import ops
+from gland.data.crops import resized
 from gland.errors import InputError
 from gland.networks import build
 from gland.networks.alexnet import AT_ONCE
@@ -20,7 +21,7 @@ from gland.solver import SOLVERS
 from gland.training import TOTALS
 
 Array = Any
-WHOLE_IMAGE = 500  # pixels: the scale at which whole images are segmented
+WHOLE_IMAGE = (522, 775)  # Warwick-QU's usual size, rows and columns
 UPLOADS = 3  # the batch that is computed with, and two that are on their way; gland/device_step.py
 _GRAIN = 512  # bytes; CuPy's allocator rounds up to it
 
@@ -82,7 +83,7 @@ class Need(NamedTuple):
     """What a run takes on the device, in bytes where nothing else is said."""
 
     parameters: int  # how many numbers
-    fixed: int  # parameters, gradients, velocities and the uploaded batches
+    fixed: int  # parameters, gradients, the solver's state and the uploaded batches
     step: int  # beside it, at most, during a training step
     image: int  # beside it, at most, while whole images are segmented
     kernels: int  # launches a training step
@@ -96,8 +97,8 @@ class Need(NamedTuple):
 def need(config: dict[str, Any]) -> Need:
     """What a run of this configuration (gland.config.complete) needs. Raises InputError where it cannot run at all."""
     network = build(config)
-    step, inputs = prepare(network, config, CountedArray)
-    fixed = 3 * network.flat.nbytes + UPLOADS * sum(a.nbytes for a in inputs)
+    step, inputs, solver = prepare(network, config, CountedArray)
+    fixed = (2 + len(solver.state)) * network.flat.nbytes + UPLOADS * sum(a.nbytes for a in inputs)
     try:
         with counting() as training:
             step()
@@ -110,8 +111,8 @@ def need(config: dict[str, Any]) -> Need:
     return Need(network.flat.size, fixed, training.peak, image.peak, training.kernels)
 
 
-def prepare(network: Any, config: dict[str, Any], kind: type) -> tuple[Callable[[], None], tuple[Array, ...]]:
-    """A training step of a network moved to arrays of this kind, ready to be called, and the batch that it reads."""
+def prepare(network: Any, config: dict[str, Any], kind: type) -> tuple[Callable[[], None], tuple[Array, ...], Any]:
+    """A training step of a network moved to arrays of this kind, ready to be called, the batch that it reads, its solver."""
     for layer in network.layers.values():
         for name in layer.names:
             for attribute in (name, "d" + name):
@@ -130,12 +131,13 @@ def prepare(network: Any, config: dict[str, Any], kind: type) -> tuple[Callable[
         solver.step(rate)
         ops.tally(totals, losses, mask, label)
 
-    return step, (x, mask, label, rate)
+    return step, (x, mask, label, rate), solver
 
 
 def _segment(network: Any, config: dict[str, Any]) -> None:
     if config["network"] == "alexnet":
-        n, side = AT_ONCE, config["crop"]
+        n, h, w = AT_ONCE, config["crop"], config["crop"]
     else:
-        n, side = 1, -(-WHOLE_IMAGE // network.multiple) * network.multiple
-    network.forward(np.zeros((n, side, side, 3), np.float32).view(CountedArray).transpose(0, 3, 1, 2))
+        n = 1
+        h, w = (size + -size % network.multiple for size in resized(WHOLE_IMAGE, network.scale))
+    network.forward(np.zeros((n, h, w, 3), np.float32).view(CountedArray).transpose(0, 3, 1, 2))

@@ -112,7 +112,7 @@ def measured(call):
 @pytest.mark.parametrize("extra", [(), ("--prior-gradient=exact",)])
 def test_the_need_is_what_the_kernels_really_get(network, extra):
     c = settings(f"--network={network}", "--width=4", "--crop=64", "--batch=1", *extra)
-    step, _ = memory.prepare(build(c), c, EmulatedArray)
+    step, *_ = memory.prepare(build(c), c, EmulatedArray)
     step()  # everything is loaded by then
     assert memory.need(c).step == pytest.approx(measured(step), rel=0.1)
 
@@ -122,7 +122,7 @@ def test_the_need_grows_with_the_batch_as_the_host_s_own_run_does(monkeypatch):
 
     def host(batch):
         c = settings("--network=joint", "--width=8", "--crop=96", f"--batch={batch}")
-        step, _ = memory.prepare(build(c), c, np.ndarray)
+        step, *_ = memory.prepare(build(c), c, np.ndarray)
         step()
         return measured(step), memory.need(c)
 

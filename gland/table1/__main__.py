@@ -23,9 +23,7 @@ def parser() -> Parser:
     p.add_argument(
         "--networks", nargs="+", choices=tuple(jobs.SYSTEMS), default=list(jobs.SYSTEMS), help="which networks"
     )
-    p.add_argument(
-        "--iterations", type=int, metavar="N", default=4000, help="steps for each network, pre-training included"
-    )
+    p.add_argument("--iterations", type=int, metavar="N", default=2400, help="steps for each network")
     p.add_argument("--folds", type=int, metavar="K", help="cross-validate with K folds; none: one 70/10/20 split")
     p.add_argument(
         "--split-by", nargs="+", choices=BY, default=["visual_field", "image"], help="what a split keeps together"

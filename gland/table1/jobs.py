@@ -1,8 +1,8 @@
 """Which networks are trained, each with its options: five systems, two ways to split, folds, and the paper's ablations.
 
 One protocol for all: the same images in the same sets, the same augmentation, batch, rate, schedule, total number of
-steps, and choice of checkpoint on the validation images. Two exceptions: the joint network spends a quarter of its
-steps on pre-training its classifier, the others all on their own loss; and AlexNet learns at a tenth of the rate.
+steps, and choice of checkpoint on the validation images. Two exceptions: AlexNet sees windows of its own size, and learns
+at a tenth of the rate.
 """
 
 import argparse
@@ -34,10 +34,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "lambda 0.75": {"lam": 0.75},
     "lambda 1": {"lam": 1.0},
 }
-PRETRAINED_SHARE = 0.25  # of the joint network's steps
-RATE_FACTOR = {
-    "alexnet": 0.1
-}  # thousands of inputs to a unit make its gradients that much steeper; 1e-2 does not settle
+RATE_FACTOR = {"alexnet": 0.1}  # with thousands of inputs to a unit, steps of the others' size throw its outputs about
 OURS = ("--network", "--fold", "--split-by", "--iterations", "--pretrain", "--out", "--resume", "--data")
 
 
@@ -72,12 +69,10 @@ def plan(options: argparse.Namespace, training_options: Sequence[str]) -> list[J
 
 
 def _job(title, network, changes, split, fold, options, training_options):
-    steps = options.iterations
-    pretrain = int(PRETRAINED_SHARE * steps) if network == "joint" else 0
     arguments = [
         *training_options,
         *("--data", str(options.data), "--network", network),
-        *("--iterations", str(steps - pretrain), "--pretrain", str(pretrain)),
+        *("--iterations", str(options.iterations), "--pretrain", "0"),
         *("--split-by", "visual_field" if split == "glas" else split),
         *(() if fold is None else ("--fold", str(fold), "--folds", str(options.folds))),
     ]
