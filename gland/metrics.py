@@ -1,4 +1,4 @@
-"""How good a result is: class and pixel accuracy, DSC, and the object metrics of the GlaS challenge.
+"""How good a segmentation is: pixel accuracy, DSC, and the object metrics of the GlaS challenge.
 
 Object metrics differ between implementations. These follow the challenge's own definitions (Sirinukunwattana et al. 2017,
 Medical Image Analysis 35, section 4): instances are matched by overlap, and each sum over objects is weighted by area.
@@ -12,11 +12,6 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 EIGHT = np.ones((3, 3), bool)
-
-
-def class_accuracy(predicted: np.ndarray, label: np.ndarray) -> float:
-    """Share of equal entries."""
-    return float(np.mean(np.asarray(predicted) == np.asarray(label)))
 
 
 def pixel_accuracy(predicted: np.ndarray, mask: np.ndarray) -> float:
