@@ -21,12 +21,13 @@ def _elementwise(function, *arrays):
     arrays = [nhwc(a) for a in arrays]
     y = arena.empty(arrays[0].shape, arrays[0].dtype)
     flat = [a.reshape(-1) for a in (*arrays, y)]
+    step = strip_rows(y.size, 1)
 
     def work(thread, first, last):
-        for i in range(first, last):
-            function(*(a[i * PIECE : (i + 1) * PIECE] for a in flat))
+        for at in strips(first, last, step, y.size):
+            function(*(a[at] for a in flat))
 
-    parallel(work, -(-y.size // PIECE))
+    parallel(work, -(-y.size // step))
     return nchw(y)
 
 
@@ -65,7 +66,7 @@ def channel_sum(x):
     x = nhwc(x)
     x = x.reshape(-1, x.shape[-1])
     sums = np.zeros((count_threads(), x.shape[1]), x.dtype)
-    step = strip_rows(x.shape[1])
+    step = strip_rows(len(x), x.shape[1], min(PIECE, PIECE // 4 * x.shape[1]))  # of ones, at most half a megabyte
     ones = np.ones(step, x.dtype)
 
     def work(thread, first, last):
@@ -81,7 +82,7 @@ def channel_add(x, b):
     n, h, w, c = x.shape
     y = arena.empty(x.shape, x.dtype)
     rows, sums, row = x.reshape(n * h, w * c), y.reshape(n * h, w * c), np.tile(b, w)
-    step = strip_rows(w * c)
+    step = strip_rows(n * h, w * c)
 
     def work(thread, first, last):
         for at in strips(first, last, step, n * h):
@@ -157,7 +158,7 @@ def _between(whole, pieces, channels, copy):
     whole = whole.reshape(-1, whole.shape[3])
     pieces = [piece.reshape(-1, piece.shape[3]) for piece in pieces]
     starts = np.cumsum([0, *channels])
-    step = strip_rows(whole.shape[1])
+    step = strip_rows(*whole.shape)
 
     def work(thread, first, last):
         for at in strips(first, last, step, len(whole)):
@@ -168,14 +169,17 @@ def _between(whole, pieces, channels, copy):
 
 
 def sgd_update(w, dw, v, rate, momentum, decay, factor=None):
+    size = strip_rows(w.size, 1, PIECE // 2)
+    steps = arena.empty((count_threads(), size), w.dtype)
+
     def work(thread, first, last):
-        for i in range(first, last):
-            at = slice(i * PIECE, (i + 1) * PIECE)
-            step = w[at] * decay
+        for at in strips(first, last, size, w.size):
+            step = steps[thread, : len(w[at])]
+            np.multiply(w[at], decay, out=step)
             step += dw[at] if factor is None else dw[at] * factor
             step *= rate
             v[at] *= momentum
             v[at] += step
             w[at] -= v[at]
 
-    parallel(work, -(-w.size // PIECE))
+    parallel(work, -(-w.size // size))

@@ -103,7 +103,7 @@ def _max_pool_halves(x):
     y = arena.empty((n, h // 2, w // 2, c), x.dtype)
     argmax = arena.empty(y.shape, np.uint8)
     rows, winners = y.reshape(-1, w // 2, c), argmax.reshape(-1, w // 2, c)
-    step = strip_rows(w // 2 * c)
+    step = strip_rows(len(windows), w // 2 * c, PIECE // 4)
 
     def work(thread, first, last):
         for at in strips(first, last, step, len(windows)):
@@ -126,7 +126,7 @@ def _max_pool_x_halves(dy, argmax):
     dx = arena.empty((n, 2 * oh, 2 * ow, c), dy.dtype)
     windows = dx.reshape(n * oh, 2, ow, 2, c)
     rows, winners = dy.reshape(-1, ow, c), argmax.reshape(-1, ow, c)
-    step = strip_rows(ow * c)
+    step = strip_rows(n * oh, ow * c, PIECE // 2)
 
     def work(thread, first, last):
         for at in strips(first, last, step, len(windows)):

@@ -19,7 +19,8 @@ from threadpoolctl import ThreadpoolController
 
 Work = Callable[[int, int, int], None]
 
-PIECE = 1 << 16  # elements that one NumPy call should have at least, and at most a few times that
+PIECE = 1 << 19  # elements that one NumPy call should have at most
+ALONE = 1 << 15  # elements, below which one thread is done before another has begun
 
 
 def _default_count() -> int:
@@ -113,10 +114,14 @@ def parallel(work: Work, count: int) -> None:
     _pool.run(work, count)
 
 
-def strip_rows(row: int) -> int:
-    """How many rows of `row` elements make a strip: small enough for the cache, and large enough that a NumPy call on it
-    takes longer than what two threads lose when they ask for the interpreter at the same time."""
-    return max(1, PIECE // row)
+def strip_rows(count: int, row: int, most: int = PIECE) -> int:
+    """How many of `count` rows of `row` elements make a strip: at most `most` elements, and every thread gets as many.
+
+    Strips are large, since two threads that call NumPy often lose more by asking for the interpreter at the same time than
+    they gain by the cache.
+    """
+    number = 1 if count * row <= ALONE else blocks(count, max(1, most // row), 1)
+    return -(-count // number)
 
 
 def blocks(length: int, most: int, count: int) -> int:
