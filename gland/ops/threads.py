@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -107,11 +108,15 @@ class Pool:
 
 
 _pool = Pool(_default_count())
+_local = threading.local()  # alone: whether this thread is one of `at_once`
 
 
 def parallel(work: Work, count: int) -> None:
     """work(thread, start, stop) on contiguous shares of range(count), 0 <= thread < count_threads()."""
-    _pool.run(work, count)
+    if count_threads() == 1:
+        work(0, 0, count)
+    else:
+        _pool.run(work, count)
 
 
 def strip_rows(count: int, row: int, most: int = PIECE) -> int:
@@ -124,10 +129,29 @@ def strip_rows(count: int, row: int, most: int = PIECE) -> int:
     return -(-count // number)
 
 
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """What calls return that do not wait for each other: each is made by one thread alone, so that no two of them get in each
+    other's way. Where there are twice as many threads as calls or more, one call after the other has all of them."""
+    if count_threads() >= 2 * len(calls) or count_threads() == 1:
+        return [call() for call in calls]
+    results: list[Any] = [None] * len(calls)
+
+    def work(thread: int, first: int, last: int) -> None:
+        outer, _local.alone = getattr(_local, "alone", False), True
+        try:
+            for i in range(first, last):
+                results[i] = calls[i]()
+        finally:
+            _local.alone = outer
+
+    parallel(work, len(calls))
+    return results
+
+
 def blocks(length: int, most: int, count: int) -> int:
     """How many blocks each of `count` lengths is cut into: none longer than `most`, and every thread gets as many."""
     number = min(length, -(-length // most))
-    while number < length and count * number % _pool.count:
+    while number < length and count * number % count_threads():
         number += 1
     return number
 
@@ -146,8 +170,8 @@ def total(sums: np.ndarray) -> np.ndarray:
 
 
 def count_threads() -> int:
-    """How many threads share the work."""
-    return _pool.count
+    """How many threads share the work that the calling thread now hands out."""
+    return 1 if getattr(_local, "alone", False) else _pool.count
 
 
 def set_threads(count: int) -> None:

@@ -23,8 +23,8 @@ FEWEST_ROWS = 8  # of a matrix product; with fewer, cutting it gains nothing
 class Tiles:
     """x (N,H,W,C), cut into strips of some tiles, of one image or of several whole ones, for products with O channels.
 
-    y, if given, is the output of a rectifier, of the shape of x: x counts only where y > 0. times: how often every strip is
-    used, each time by another thread.
+    y, if given, is the output of a rectifier, of the shape of x: x counts only where y > 0. times: how often each strip is
+    used, by another thread each time.
     """
 
     def __init__(self, x: np.ndarray, o: int, pad: int, y: np.ndarray | None = None, times: int = 1) -> None:
@@ -33,13 +33,12 @@ class Tiles:
         self.oh, self.ow = h + 2 * pad - 2, w + 2 * pad - 2
         self.width = -(-(w + 2 * pad) // 3) * 3  # W'
         self.tiles = -(-self.oh // 4)
-        threads = count_threads()
         most = max(1, STRIP // (POINTS * 4 * self.width * max(c, o)))
-        self.images = min(max(1, most // self.tiles), max(1, n * times // threads))
+        self.images = min(max(1, most // self.tiles), max(1, n * times // count_threads()))
         self.blocks = blocks(self.tiles, most, n * times) if self.images == 1 else 1
         self.rows = -(-self.tiles // self.blocks)  # tiles of one image in a strip, at most
         self.count = -(-n // self.images) * self.blocks
-        self._halo = arena.empty((threads, self.images, 4 * self.rows + 2, self.width, c), x.dtype)
+        self._halo = arena.empty((count_threads(), self.images, 4 * self.rows + 2, self.width, c), x.dtype)
         self._halo[:, :, :, :pad] = 0
         self._halo[:, :, :, pad + w :] = 0
         self.most_pixels = self.images * self.rows * self.width
