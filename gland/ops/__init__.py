@@ -220,6 +220,12 @@ def split(x: Array, channels: list[int]) -> list[Array]:
     return _room(x).split(x, channels)
 
 
+def at_once(x: Array, *calls: Callable[[], Any]) -> list[Any]:
+    """What calls return that do not wait for each other. On the host each may have a thread of its own, which is quicker than
+    to share every operation out; on a device they follow each other.   x: any array that tells where they compute"""
+    return _room(x).at_once(*calls)
+
+
 def parameter(values: np.ndarray) -> np.ndarray:
     """A host parameter in the memory layout that the operations read fastest; same shape, same values."""
     return oihw(hwio(values)) if values.ndim == 4 else np.ascontiguousarray(values)

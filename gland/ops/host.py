@@ -33,9 +33,11 @@ from gland.ops.host_pool import (
 )
 from gland.ops.host_tally import tally
 from gland.ops.host_upsample import upsample_bilinear, upsample_bilinear_x, upsample_nearest, upsample_nearest_x
+from gland.ops.threads import at_once
 
 __all__ = [
     "add",
+    "at_once",
     "avg_pool",
     "avg_pool_x",
     "broadcast",
