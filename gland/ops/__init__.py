@@ -223,7 +223,7 @@ def split(x: Array, channels: list[int]) -> list[Array]:
 def at_once(x: Array, *calls: Callable[[], Any]) -> list[Any]:
     """What calls return that do not wait for each other. On the host each may have a thread of its own, which is quicker than
     to share every operation out; on a device they follow each other.   x: any array that tells where they compute"""
-    return _room(x).at_once(*calls)
+    return _room(x).at_once(x, *calls)
 
 
 def parameter(values: np.ndarray) -> np.ndarray:

@@ -70,5 +70,5 @@ __all__ = [
 ]
 
 
-def at_once(*calls):
+def at_once(x, *calls):
     return [call() for call in calls]

@@ -5,6 +5,7 @@ from gland.ops.host_conv_relu import conv_relu_backward, conv_relu_w, conv_relu_
 from gland.ops.host_lrn import channel_window_sum
 from gland.ops.host_pointwise import (
     add,
+    at_once,
     broadcast,
     channel_add,
     channel_sum,
@@ -33,7 +34,6 @@ from gland.ops.host_pool import (
 )
 from gland.ops.host_tally import tally
 from gland.ops.host_upsample import upsample_bilinear, upsample_bilinear_x, upsample_nearest, upsample_nearest_x
-from gland.ops.threads import at_once
 
 __all__ = [
     "add",

@@ -5,10 +5,11 @@ Where both arguments lie in memory the same way, the elements are taken in memor
 
 import numpy as np
 
-from gland.ops import arena
+from gland.ops import arena, threads
 from gland.ops.layout import nchw, nhwc, runs
 from gland.ops.threads import PIECE, count_threads, parallel, strip_rows, strips
 
+LARGE = 1 << 20  # elements
 BLOCK = 64  # outputs of a fully connected layer that one thread takes at least
 
 
@@ -122,6 +123,11 @@ def linear_w(x, dy):
 
     parallel(work, -(-len(dw) // BLOCK))
     return dw
+
+
+def at_once(x, *calls):
+    # with larger arrays every operation has strips enough for all threads, and calls are seldom equally long
+    return threads.at_once(*calls) if x.size <= LARGE else [call() for call in calls]
 
 
 def like(values, x):
