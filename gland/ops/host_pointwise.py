@@ -7,6 +7,7 @@ import numpy as np
 
 from gland.ops import arena, threads
 from gland.ops.layout import nchw, nhwc, runs
+from gland.ops.products import rows_at_once
 from gland.ops.threads import PIECE, count_threads, parallel, strip_rows, strips
 
 LARGE = 1 << 20  # elements
@@ -54,8 +55,28 @@ def _shifted(x):
 
 
 def softmax(x):
+    if x.ndim == 4:
+        return _softmax_pixels(x)
     e = np.exp(_shifted(x))
     return e / e.sum(axis=1, keepdims=True)
+
+
+def _softmax_pixels(x):
+    x = nhwc(x)
+    y = arena.empty(x.shape, x.dtype)
+    pixels, scores = x.reshape(-1, x.shape[3]), y.reshape(-1, x.shape[3])
+    step = strip_rows(*pixels.shape, PIECE // 4)
+
+    def work(thread, first, last):
+        for at in strips(first, last, step, len(pixels)):
+            e = pixels[at].T.copy()  # (L, pixels): sums over few neighbours would be slow
+            e -= e.real.max(axis=0)
+            np.exp(e, out=e)
+            e /= e.sum(axis=0)
+            scores[at] = e.T
+
+    parallel(work, -(-len(pixels) // step))
+    return nchw(y)
 
 
 def log_softmax(x):
@@ -97,7 +118,10 @@ def linear(x, w, b):
     y = np.empty((len(x), len(w)), x.dtype)
 
     def work(thread, first, last):
-        np.matmul(x, w[first * BLOCK : last * BLOCK].T, out=y[:, first * BLOCK : last * BLOCK])
+        rows, out = w[first * BLOCK : last * BLOCK], y[:, first * BLOCK : last * BLOCK]
+        step = rows_at_once(len(rows), x.size)
+        pieces = rows.reshape(-1, step, rows.shape[1]).transpose(0, 2, 1)
+        np.matmul(x, pieces, out=out.reshape(len(x), -1, step).transpose(1, 0, 2))
 
     parallel(work, -(-len(w) // BLOCK))
     return y if b is None else y + b

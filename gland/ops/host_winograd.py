@@ -36,8 +36,9 @@ import os
 import numpy as np
 
 from gland.ops import arena
+from gland.ops.products import pixels_at_once, rows_at_once
 from gland.ops.threads import count_threads, parallel, total
-from gland.ops.tiles import POINTS, Tiles, pixels_at_once, rows_at_once, shifted, thirds
+from gland.ops.tiles import POINTS, Tiles, shifted, thirds
 
 BT = np.array(
     [

@@ -1,14 +1,8 @@
 """Winograd's tiles (gland/ops/host_winograd.py): four output rows each, a strip of them at a time so that they stay in the
 processor's cache, and the views by which matrix products read them without a copy.
-
-Small products are quicker than large ones: OpenBLAS's AVX-512 build multiplies up to a million scalar products straight from
-where they lie, and packs both factors first beyond it, which costs a fifth of the time. So products are cut to that size.
 """
 
-import functools
-
 import numpy as np
-from threadpoolctl import threadpool_info
 
 from gland.ops import arena
 from gland.ops.layout import strided
@@ -17,7 +11,6 @@ from gland.ops.threads import blocks, count_threads
 POINTS = 6  # at which the algorithm interpolates
 STRIP = 1_000_000  # bytes of V, or of M, in a strip: both, and the rows they come from, stay in a core's cache
 PITCH = 16  # floats between the points' matrices: a distance of whole pages makes them fight for the same cache lines
-FEWEST_ROWS = 8  # of a matrix product; with fewer, cutting it gains nothing
 
 
 class Tiles:
@@ -111,28 +104,3 @@ def shifted(m: np.ndarray, pixels: int, channels: int) -> np.ndarray:
     """m (6, pixels * channels and more) -> (3, 6, pixels, channels), begun 0, 1 and 2 pixels later."""
     item = m.itemsize
     return strided(m, (3, len(m), pixels, channels), (channels * item, m.strides[0], channels * item, item))
-
-
-@functools.cache
-def small_product() -> int:
-    """Scalar products M N K up to which this machine's BLAS needs no packing; 0 where it always packs."""
-    return 1_000_000 if any(info.get("architecture") in _UNPACKED for info in threadpool_info()) else 0
-
-
-_UNPACKED = ("SkylakeX", "Cooperlake", "SapphireRapids")  # OpenBLAS: small_matrix_permit in kernel/x86_64
-
-
-@functools.lru_cache(1024)
-def rows_at_once(rows: int, products: int) -> int:
-    """Into groups of how many a matrix product of `rows` rows is cut, each row `products` scalar products: a divisor."""
-    groups = -(-rows * products // max(1, small_product()))
-    while groups * FEWEST_ROWS <= rows:
-        if rows % groups == 0:
-            return rows // groups
-        groups += 1
-    return rows
-
-
-def pixels_at_once(pixels: int, products: int) -> int:
-    """Into pieces of how many a sum over pixels is cut, each pixel `products` scalar products."""
-    return min(pixels, max(FEWEST_ROWS, small_product() // products)) if small_product() else pixels
