@@ -200,6 +200,12 @@ def multiply(a: Array, b: Array) -> Array:
     return _room(a).multiply(a, b)
 
 
+def by_pieces(function: Callable[..., Array], *arrays: Array) -> Array:
+    """function(*arrays), which works element by element on arrays of one shape. On the host it is called for a piece of them
+    at a time, so that threads share the pieces and what it computes on the way stays in cache."""
+    return _room(arrays[0]).by_pieces(function, *arrays)
+
+
 def broadcast(x: Array, size: Size) -> Array:
     """(N,C) -> (N,C,*size): every position gets the same vector.  Its adjoint is spatial_sum."""
     return _room(x).broadcast(x, size)

@@ -14,16 +14,16 @@ LARGE = 1 << 20  # elements
 BLOCK = 64  # outputs of a fully connected layer that one thread takes at least
 
 
-def _elementwise(function, *arrays):
+def _elementwise(function, *arrays, most=PIECE):
     """function(*pieces, out) over pieces of the flat memory of arrays of one shape; the result in their layout."""
     if arrays[0].ndim != 4:
-        y = np.empty(arrays[0].shape, arrays[0].dtype)
+        y = np.empty(arrays[0].shape, np.result_type(*arrays))
         function(*arrays, y)
         return y
     arrays = [nhwc(a) for a in arrays]
-    y = arena.empty(arrays[0].shape, arrays[0].dtype)
+    y = arena.empty(arrays[0].shape, np.result_type(*arrays))
     flat = [a.reshape(-1) for a in (*arrays, y)]
-    step = strip_rows(y.size, 1)
+    step = strip_rows(y.size, 1, most)
 
     def work(thread, first, last):
         for at in strips(first, last, step, y.size):
@@ -31,6 +31,10 @@ def _elementwise(function, *arrays):
 
     parallel(work, -(-y.size // step))
     return nchw(y)
+
+
+def by_pieces(function, *arrays):
+    return _elementwise(lambda *a: np.copyto(a[-1], function(*a[:-1])), *arrays, most=PIECE // 4)
 
 
 def relu(x):
