@@ -79,10 +79,11 @@ class Pool:
         if threads < 2 or not self._busy.acquire(blocking=False):  # a second caller does its work alone
             work(0, 0, count)
             return
+        allowed = os.sched_getaffinity(0)
         try:
             if (core := _current_core()) != self._avoided:
                 self._keep_off(core)
-            os.sched_setaffinity(0, {core})
+            os.sched_setaffinity(0, {core})  # until all are done: who wakes it would draw it to another core too
             bounds = [count * i // threads for i in range(threads + 1)]
             for i in range(1, threads):
                 self._inboxes[i - 1].put((work, (i, bounds[i], bounds[i + 1])))
@@ -96,7 +97,7 @@ class Pool:
             if failure is not None:
                 raise failure
         finally:
-            os.sched_setaffinity(0, self._cores)
+            os.sched_setaffinity(0, allowed)
             self._busy.release()
 
     def close(self) -> None:
