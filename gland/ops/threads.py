@@ -81,9 +81,10 @@ class Pool:
             return
         allowed = os.sched_getaffinity(0)
         try:
-            if (core := _current_core()) != self._avoided:
-                self._keep_off(core)
-            os.sched_setaffinity(0, {core})  # until all are done: who wakes it would draw it to another core too
+            if (core := _current_core()) in allowed:
+                if core != self._avoided:
+                    self._keep_off(core)
+                os.sched_setaffinity(0, {core})  # until all are done: who wakes it would draw it to another core too
             bounds = [count * i // threads for i in range(threads + 1)]
             for i in range(1, threads):
                 self._inboxes[i - 1].put((work, (i, bounds[i], bounds[i + 1])))
@@ -114,7 +115,7 @@ _local = threading.local()  # alone: whether this thread is one of `at_once`
 
 def parallel(work: Work, count: int) -> None:
     """work(thread, start, stop) on contiguous shares of range(count), 0 <= thread < count_threads()."""
-    if count_threads() == 1:
+    if getattr(_local, "alone", False):
         work(0, 0, count)
     else:
         _pool.run(work, count)
