@@ -21,6 +21,12 @@ RNG = np.random.default_rng
 FLOATS = (np.float64, np.float32)
 
 
+@pytest.fixture(autouse=True)
+def no_tf32():
+    """A training run of another test in the same process may have left it on."""
+    device_conv.use_tf32(False)
+
+
 def both(operation, there, *arrays):
     """operation on the device and on the host, over arrays that are given as the host has them."""
     return operation(*map(there, arrays)), operation(*arrays)

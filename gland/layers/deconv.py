@@ -40,9 +40,15 @@ class Deconv2d(Layer):
         return ops.conv(dy, self.w, None, self.geo)
 
     def backward(self, dy, cache):
-        self.dw += ops.conv_w(dy, cache.x, self.geo, self.kernel)
-        self.db += ops.channel_sum(dy)
-        return self.input_grad(dy, cache)
+        dw, db, dx = ops.at_once(
+            dy,
+            lambda: ops.conv_w(dy, cache.x, self.geo, self.kernel),
+            lambda: ops.channel_sum(dy),
+            lambda: self.input_grad(dy, cache),
+        )
+        self.dw += dw
+        self.db += db
+        return dx
 
     def tangent(self, tx, cache):
         return ops.conv_x(tx, self.w, self.geo, self.output_size(tx.shape[2:]))

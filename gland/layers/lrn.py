@@ -28,13 +28,14 @@ class LocalResponseNorm(Layer):
         self.n, self.alpha, self.beta, self.k = n, alpha, beta, k
 
     def forward(self, x):
-        s = self.k + self.alpha * self._window(x * x)
-        return x * s**-self.beta, self.Cache(x, s)
+        s = ops.by_pieces(lambda v: self.k + self.alpha * v, self._window(ops.multiply(x, x)))
+        return ops.by_pieces(lambda x, s: x * s**-self.beta, x, s), self.Cache(x, s)
 
     def input_grad(self, dy, cache):
         x, s = cache
-        t = s**-self.beta
-        return dy * t - 2 * self.alpha * self.beta * x * self._window(dy * x * t / s)
+        t = ops.by_pieces(lambda s: s**-self.beta, s)
+        v = self._window(ops.by_pieces(lambda dy, x, s, t: dy * x * t / s, dy, x, s, t))
+        return ops.by_pieces(lambda dy, x, t, v: dy * t - 2 * self.alpha * self.beta * x * v, dy, x, t, v)
 
     backward = input_grad
 

@@ -92,17 +92,15 @@ class MultiLoss(Network):
         if self.kind == "class":
             return Pass(logits, ops.softmax(logits), None, None, [], label, classifier, None, None, None)
         q = None if logits is None else ops.softmax(logits)
-        f, f_k, prior_cache, sent = None, [], None, None
+        skips = [stage.features for stage in classifier.stages] if self.skip else None
+        rise = lambda: self.segmenter.rise(classifier.pooled[-1], q if self.use_scores else None, skips)  # noqa: E731
         if self.use_prior:
             label = logits.real.argmax(axis=1) if label is None else label
-            f, f_k, prior_cache, sent = self.compute_prior(logits, label, classifier, x.shape[2:])
-        seg_logits, segmenter = self.segmenter.forward(
-            classifier.pooled[-1],
-            q if self.use_scores else None,
-            [stage.features for stage in classifier.stages] if self.skip else None,
-            x,
-            f,
-        )
+            prior_of = lambda: self.compute_prior(logits, label, classifier, x.shape[2:])  # noqa: E731
+            (f, f_k, prior_cache, sent), risen = ops.at_once(x, prior_of, rise)
+        else:
+            (f, f_k, prior_cache, sent), risen = (None, [], None, None), rise()
+        seg_logits, segmenter = self.segmenter.finish(risen, x, f)
         return Pass(logits, q, seg_logits, f, f_k, label, classifier, segmenter, prior_cache, sent)
 
     def compute_prior(self, logits, label, classifier_cache, size):

@@ -60,6 +60,10 @@ class Segmenter:
         return named | {"segmenter.conv": self.conv, "segmenter.score": self.score}
 
     def forward(self, z, q, features, x, f):
+        return self.finish(self.rise(z, q, features), x, f)
+
+    def rise(self, z, q, features):
+        """The stages, which need neither x nor f: y (N, O, H, W), the channels at the bottom, every stage's cache."""
         bottom = [z] if q is None else [z, ops.broadcast(q, z.shape[2:])]
         y = ops.concat(bottom)
         caches = []
@@ -67,10 +71,15 @@ class Segmenter:
         for stage, skip in zip(self.stages, reversed(features), strict=True):
             y, cache = stage.forward(y, skip)
             caches.append(cache)
+        return y, [a.shape[1] for a in bottom], caches
+
+    def finish(self, risen, x, f):
+        """The last two convolutions."""
+        y, bottom, caches = risen
         top = [y, x] if f is None else [y, x, f[:, None]]
         y, conv = self.conv.forward(ops.concat(top))
         logits, score = self.score.forward(y)
-        return logits, self.Cache([a.shape[1] for a in bottom], caches, [a.shape[1] for a in top], conv, score)
+        return logits, self.Cache(bottom, caches, [a.shape[1] for a in top], conv, score)
 
     def backward(self, dlogits, cache):
         """dz (N, C, h, w), dq (N, 2), dfeatures of stages 1 .. K, df (N, H, W); None for what forward was not given."""

@@ -200,6 +200,12 @@ def multiply(a: Array, b: Array) -> Array:
     return _room(a).multiply(a, b)
 
 
+def by_pieces(function: Callable[..., Array], *arrays: Array) -> Array:
+    """function(*arrays), which works element by element on arrays of one shape. On the host it is called for a piece of them
+    at a time, so that threads share the pieces and what it computes on the way stays in cache."""
+    return _room(arrays[0]).by_pieces(function, *arrays)
+
+
 def broadcast(x: Array, size: Size) -> Array:
     """(N,C) -> (N,C,*size): every position gets the same vector.  Its adjoint is spatial_sum."""
     return _room(x).broadcast(x, size)
@@ -218,6 +224,12 @@ def concat(xs: list[Array]) -> Array:
 def split(x: Array, channels: list[int]) -> list[Array]:
     """The adjoint of concat: (N, sum of channels, H, W) cut into pieces, views where the device allows."""
     return _room(x).split(x, channels)
+
+
+def at_once(x: Array, *calls: Callable[[], Any]) -> list[Any]:
+    """What calls return that do not wait for each other. On the host each may have a thread of its own, which is quicker than
+    to share every operation out; on a device they follow each other.   x: any array that tells where they compute"""
+    return _room(x).at_once(x, *calls)
 
 
 def parameter(values: np.ndarray) -> np.ndarray:

@@ -31,9 +31,11 @@ from gland.ops.device_upsample import upsample_bilinear, upsample_bilinear_x, up
 __all__ = [
     "adam_update",
     "add",
+    "at_once",
     "avg_pool",
     "avg_pool_x",
     "broadcast",
+    "by_pieces",
     "channel_add",
     "channel_sum",
     "channel_window_sum",
@@ -68,3 +70,11 @@ __all__ = [
     "upsample_nearest",
     "upsample_nearest_x",
 ]
+
+
+def at_once(x, *calls):
+    return [call() for call in calls]
+
+
+def by_pieces(function, *arrays):
+    return function(*arrays)

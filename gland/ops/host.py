@@ -6,7 +6,9 @@ from gland.ops.host_lrn import channel_window_sum
 from gland.ops.host_pointwise import (
     adam_update,
     add,
+    at_once,
     broadcast,
+    by_pieces,
     channel_add,
     channel_sum,
     concat,
@@ -38,9 +40,11 @@ from gland.ops.host_upsample import upsample_bilinear, upsample_bilinear_x, upsa
 __all__ = [
     "adam_update",
     "add",
+    "at_once",
     "avg_pool",
     "avg_pool_x",
     "broadcast",
+    "by_pieces",
     "channel_add",
     "channel_sum",
     "channel_window_sum",

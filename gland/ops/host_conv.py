@@ -11,7 +11,7 @@ import numpy as np
 from gland.ops import arena, host_winograd
 from gland.ops.columns import Columns
 from gland.ops.layout import hwio, nchw, nhwc, oihw, runs
-from gland.ops.threads import count_threads, parallel, strip_rows, strips, total
+from gland.ops.threads import PIECE, count_threads, parallel, strip_rows, strips, total
 
 
 def conv(x, w, b, geo):
@@ -106,7 +106,7 @@ def _conv_x_blocks(dy, w):
     weights = w.transpose(0, 2, 3, 1).reshape(o, k * k * c)
     dx = arena.empty((n, oh * k, ow * k, c), dy.dtype)
     rows, blocks = dy.reshape(n * oh, ow, o), dx.reshape(n * oh, k, ow, k * c)
-    step = min(strip_rows(ow * k * k * c), -(-n * oh // count_threads()))
+    step = strip_rows(n * oh, ow * k * k * c, PIECE // 4)
     products = arena.empty((count_threads(), step, ow, k * k * c), dy.dtype)
 
     def work(thread, first, last):

@@ -6,6 +6,7 @@ from gland.ops import host_winograd
 from gland.ops.host_conv import adjoint, conv_w, conv_x, turned
 from gland.ops.host_pointwise import channel_sum, relu_x
 from gland.ops.layout import nchw, nhwc, oihw
+from gland.ops.threads import at_once
 
 
 def conv_relu_x(dy, y, w, geo, size):
@@ -25,7 +26,10 @@ def conv_relu_w(x, y, dy, geo, kernel):
 
 
 def conv_relu_backward(x, y, dy, w, geo):
-    if not host_winograd.applies(nhwc(x), w.shape[2:], geo):
-        dy = relu_x(dy, y)
-        return conv_x(dy, w, geo, x.shape[2:]), conv_w(x, dy, geo, w.shape[2:]), channel_sum(dy)
-    return conv_relu_x(dy, y, w, geo, x.shape[2:]), *conv_relu_w(x, y, dy, geo, w.shape[2:])
+    if host_winograd.applies(nhwc(x), w.shape[2:], geo):
+        dx, dwb = at_once(
+            lambda: conv_relu_x(dy, y, w, geo, x.shape[2:]), lambda: conv_relu_w(x, y, dy, geo, w.shape[2:])
+        )
+        return dx, *dwb
+    dy = relu_x(dy, y)
+    return *at_once(lambda: conv_x(dy, w, geo, x.shape[2:]), lambda: conv_w(x, dy, geo, w.shape[2:])), channel_sum(dy)

@@ -5,29 +5,36 @@ Where both arguments lie in memory the same way, the elements are taken in memor
 
 import numpy as np
 
-from gland.ops import arena
+from gland.ops import arena, threads
 from gland.ops.layout import nchw, nhwc, runs
+from gland.ops.products import rows_at_once
 from gland.ops.threads import PIECE, count_threads, parallel, strip_rows, strips
 
+LARGE = 1 << 20  # elements
 BLOCK = 64  # outputs of a fully connected layer that one thread takes at least
 
 
-def _elementwise(function, *arrays):
+def _elementwise(function, *arrays, most=PIECE):
     """function(*pieces, out) over pieces of the flat memory of arrays of one shape; the result in their layout."""
     if arrays[0].ndim != 4:
-        y = np.empty(arrays[0].shape, arrays[0].dtype)
+        y = np.empty(arrays[0].shape, np.result_type(*arrays))
         function(*arrays, y)
         return y
     arrays = [nhwc(a) for a in arrays]
-    y = arena.empty(arrays[0].shape, arrays[0].dtype)
+    y = arena.empty(arrays[0].shape, np.result_type(*arrays))
     flat = [a.reshape(-1) for a in (*arrays, y)]
+    step = strip_rows(y.size, 1, most)
 
     def work(thread, first, last):
-        for i in range(first, last):
-            function(*(a[i * PIECE : (i + 1) * PIECE] for a in flat))
+        for at in strips(first, last, step, y.size):
+            function(*(a[at] for a in flat))
 
-    parallel(work, -(-y.size // PIECE))
+    parallel(work, -(-y.size // step))
     return nchw(y)
+
+
+def by_pieces(function, *arrays):
+    return _elementwise(lambda *a: np.copyto(a[-1], function(*a[:-1])), *arrays, most=PIECE // 4)
 
 
 def relu(x):
@@ -52,8 +59,28 @@ def _shifted(x):
 
 
 def softmax(x):
+    if x.ndim == 4:
+        return _softmax_pixels(x)
     e = np.exp(_shifted(x))
     return e / e.sum(axis=1, keepdims=True)
+
+
+def _softmax_pixels(x):
+    x = nhwc(x)
+    y = arena.empty(x.shape, x.dtype)
+    pixels, scores = x.reshape(-1, x.shape[3]), y.reshape(-1, x.shape[3])
+    step = strip_rows(*pixels.shape, PIECE // 4)
+
+    def work(thread, first, last):
+        for at in strips(first, last, step, len(pixels)):
+            e = pixels[at].T.copy()  # (L, pixels): sums over few neighbours would be slow
+            e -= e.real.max(axis=0)
+            np.exp(e, out=e)
+            e /= e.sum(axis=0)
+            scores[at] = e.T
+
+    parallel(work, -(-len(pixels) // step))
+    return nchw(y)
 
 
 def log_softmax(x):
@@ -65,7 +92,7 @@ def channel_sum(x):
     x = nhwc(x)
     x = x.reshape(-1, x.shape[-1])
     sums = np.zeros((count_threads(), x.shape[1]), x.dtype)
-    step = strip_rows(x.shape[1])
+    step = strip_rows(len(x), x.shape[1], min(PIECE, PIECE // 4 * x.shape[1]))  # of ones, at most half a megabyte
     ones = np.ones(step, x.dtype)
 
     def work(thread, first, last):
@@ -81,7 +108,7 @@ def channel_add(x, b):
     n, h, w, c = x.shape
     y = arena.empty(x.shape, x.dtype)
     rows, sums, row = x.reshape(n * h, w * c), y.reshape(n * h, w * c), np.tile(b, w)
-    step = strip_rows(w * c)
+    step = strip_rows(n * h, w * c)
 
     def work(thread, first, last):
         for at in strips(first, last, step, n * h):
@@ -95,7 +122,10 @@ def linear(x, w, b):
     y = np.empty((len(x), len(w)), x.dtype)
 
     def work(thread, first, last):
-        np.matmul(x, w[first * BLOCK : last * BLOCK].T, out=y[:, first * BLOCK : last * BLOCK])
+        rows, out = w[first * BLOCK : last * BLOCK], y[:, first * BLOCK : last * BLOCK]
+        step = rows_at_once(len(rows), x.size)
+        pieces = rows.reshape(-1, step, rows.shape[1]).transpose(0, 2, 1)
+        np.matmul(x, pieces, out=out.reshape(len(x), -1, step).transpose(1, 0, 2))
 
     parallel(work, -(-len(w) // BLOCK))
     return y if b is None else y + b
@@ -121,6 +151,11 @@ def linear_w(x, dy):
 
     parallel(work, -(-len(dw) // BLOCK))
     return dw
+
+
+def at_once(x, *calls):
+    # with larger arrays every operation has strips enough for all threads, and calls are seldom equally long
+    return threads.at_once(*calls) if x.size <= LARGE else [call() for call in calls]
 
 
 def like(values, x):
@@ -157,7 +192,7 @@ def _between(whole, pieces, channels, copy):
     whole = whole.reshape(-1, whole.shape[3])
     pieces = [piece.reshape(-1, piece.shape[3]) for piece in pieces]
     starts = np.cumsum([0, *channels])
-    step = strip_rows(whole.shape[1])
+    step = strip_rows(*whole.shape)
 
     def work(thread, first, last):
         for at in strips(first, last, step, len(whole)):
@@ -189,14 +224,17 @@ def adam_update(w, dw, m, s, rate, betas, epsilon, decay, factor=None):
 
 
 def sgd_update(w, dw, v, rate, momentum, decay, factor=None):
+    size = strip_rows(w.size, 1, PIECE // 2)
+    steps = arena.empty((count_threads(), size), w.dtype)
+
     def work(thread, first, last):
-        for i in range(first, last):
-            at = slice(i * PIECE, (i + 1) * PIECE)
-            step = w[at] * decay
+        for at in strips(first, last, size, w.size):
+            step = steps[thread, : len(w[at])]
+            np.multiply(w[at], decay, out=step)
             step += dw[at] if factor is None else dw[at] * factor
             step *= rate
             v[at] *= momentum
             v[at] += step
             w[at] -= v[at]
 
-    parallel(work, -(-w.size // PIECE))
+    parallel(work, -(-w.size // size))

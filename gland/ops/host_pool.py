@@ -4,7 +4,7 @@ import numpy as np
 
 from gland.ops import arena
 from gland.ops.layout import nchw, nhwc
-from gland.ops.threads import parallel, strip_rows, strips
+from gland.ops.threads import PIECE, blocks, parallel, strip_rows, strips
 
 
 def pooled_size(size, kernel, stride, pad, ceil_mode):
@@ -45,13 +45,28 @@ def max_pool(x, kernel, stride, pad, ceil_mode):
         return _max_pool_halves(x)
     out = pooled_size(x.shape[2:], kernel, stride, pad, ceil_mode)
     x = _padded(nhwc(x), kernel, stride, pad, out, -np.inf)
-    places = _places(x, kernel, stride, out)
-    y = next(places).copy()
-    argmax = np.zeros(y.shape, np.uint8 if kernel[0] * kernel[1] <= 256 else np.int32)
-    for k, candidate in enumerate(places, 1):
-        wins = candidate.real > y.real
-        np.copyto(y, candidate, where=wins)
-        argmax[wins] = k
+    y = arena.empty((len(x), *out, x.shape[3]), x.dtype)
+    argmax = arena.empty(y.shape, np.uint8 if kernel[0] * kernel[1] <= 256 else np.int32)
+    first, *others = _places(x, kernel, stride, out)
+    number = blocks(out[0], max(1, PIECE // (out[1] * x.shape[3])), len(x))
+
+    def work(thread, start, stop):
+        for i in range(start, stop):
+            image, block = divmod(i, number)
+            at = image, slice(out[0] * block // number, out[0] * (block + 1) // number)
+            best, winner = y[at], argmax[at]
+            np.copyto(best, first[at])
+            winner[...] = 0
+            for k, candidate in enumerate(others, 1):
+                wins = candidate[at].real > best.real
+                # k is larger than every winner so far
+                np.maximum(winner, np.multiply(wins, k, dtype=winner.dtype), out=winner)
+                if best.dtype.kind == "c":
+                    np.copyto(best, candidate[at], where=wins)
+                else:
+                    np.maximum(best, candidate[at], out=best)
+
+    parallel(work, len(x) * number)
     return nchw(y), nchw(argmax)
 
 
@@ -62,8 +77,14 @@ def max_pool_x(dy, argmax, kernel, stride, pad, size):
     out, (h, w) = dy.shape[1:3], size
     reach = _reach(out[0], kernel[0], stride), _reach(out[1], kernel[1], stride)
     dx = np.zeros((dy.shape[0], max(reach[0], pad + h), max(reach[1], pad + w), dy.shape[3]), dy.dtype)
-    for k, place in enumerate(_places(dx, kernel, stride, out)):
-        place += dy * (argmax == k)
+    places = list(_places(dx, kernel, stride, out))
+
+    def work(thread, first, last):
+        for image in range(first, last):
+            for k, place in enumerate(places):
+                place[image] += dy[image] * (argmax[image] == k)
+
+    parallel(work, len(dy))
     return nchw(np.ascontiguousarray(dx[:, pad : pad + h, pad : pad + w]))
 
 
@@ -82,7 +103,7 @@ def _max_pool_halves(x):
     y = arena.empty((n, h // 2, w // 2, c), x.dtype)
     argmax = arena.empty(y.shape, np.uint8)
     rows, winners = y.reshape(-1, w // 2, c), argmax.reshape(-1, w // 2, c)
-    step = strip_rows(w // 2 * c)
+    step = strip_rows(len(windows), w // 2 * c, PIECE // 4)
 
     def work(thread, first, last):
         for at in strips(first, last, step, len(windows)):
@@ -105,7 +126,7 @@ def _max_pool_x_halves(dy, argmax):
     dx = arena.empty((n, 2 * oh, 2 * ow, c), dy.dtype)
     windows = dx.reshape(n * oh, 2, ow, 2, c)
     rows, winners = dy.reshape(-1, ow, c), argmax.reshape(-1, ow, c)
-    step = strip_rows(ow * c)
+    step = strip_rows(n * oh, ow * c, PIECE // 2)
 
     def work(thread, first, last):
         for at in strips(first, last, step, len(windows)):

@@ -36,8 +36,9 @@ import os
 import numpy as np
 
 from gland.ops import arena
+from gland.ops.products import pixels_at_once, rows_at_once
 from gland.ops.threads import count_threads, parallel, total
-from gland.ops.tiles import POINTS, Tiles, pixels_at_once, rows_at_once, shifted, thirds
+from gland.ops.tiles import POINTS, Tiles, shifted, thirds
 
 BT = np.array(
     [
@@ -56,7 +57,7 @@ A, GT = np.ascontiguousarray(AT.T), np.ascontiguousarray(G.T)
 AT1 = np.concatenate([AT, np.ones((4, 1), np.float32)], axis=1)  # the seventh row of M holds the bias of y
 
 BIAS = 1  # the second point
-FEWEST_PIXELS = 512  # output pixels of a batch, below which the direct way is as fast (benchmarks/README.md)
+FEWEST_PIXELS = 128  # output pixels of a batch, below which the direct way is as fast
 
 _enabled = os.environ.get("GLAND_WINOGRAD", "1") != "0"
 
@@ -83,9 +84,7 @@ def _parts(x: np.ndarray, o: int) -> int:
     return threads if few and o % threads == 0 and o >= 32 * threads else 1
 
 
-def convolve(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, pad: int, relu: bool, rectified: np.ndarray | None = None
-) -> np.ndarray:
+def convolve(x, w, b, pad, relu, rectified=None) -> np.ndarray:
     """y (N,OH,OW,O) of x (N,H,W,C), w (3,3,C,O) of any strides, b (O,) or None.
 
     rectified: as x, the output of a rectifier; x then counts only where it is above 0.
@@ -102,8 +101,9 @@ def convolve(
     def work(thread, first, last):
         part = first // tiles.count
         channels = slice(part * width, (part + 1) * width)
-        weights = np.ascontiguousarray(w[..., channels]).reshape(3, -1)
-        np.matmul(G, weights, out=u[thread].reshape(POINTS, -1))
+        weights = arena.empty((3, 3, c, width), w.dtype)
+        np.copyto(weights, w[..., channels])
+        np.matmul(G, weights.reshape(3, -1), out=u[thread].reshape(POINTS, -1))
         m, rows = products[thread], outputs[thread]
         np.copyto(m[POINTS, : tiles.most_pixels * width].reshape(-1, width), 0 if b is None else b[channels])
         for i in range(first, last):
@@ -124,9 +124,7 @@ def convolve(
     return y
 
 
-def weight_grad(
-    x: np.ndarray, dy: np.ndarray, pad: int, rectified: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def weight_grad(x, dy, pad, rectified=None) -> tuple[np.ndarray, np.ndarray]:
     """dw (3,3,C,O) and db (O,) of x (N,H,W,C) and dy (N,OH,OW,O).
 
     rectified: as dy, the output of a rectifier; dy then counts only where it is above 0.
@@ -135,10 +133,10 @@ def weight_grad(
     parts = _parts(x, o)
     width = o // parts
     tiles = Tiles(x, width, pad, None, parts)
-    owners = min(count_threads(), parts * tiles.count)
-    sums = arena.empty((owners, 3, POINTS, c, width), x.dtype)  # dU; one a thread, so none waits for another
+    threads = min(count_threads(), parts * tiles.count)
+    sums = arena.empty((threads, 3, POINTS, c, width), x.dtype)  # dU; one a thread, so none waits for another
     products = arena.empty(sums.shape, x.dtype)
-    dw, db = arena.empty((owners, 3, 3, c, width), x.dtype), np.zeros((owners, width), x.dtype)
+    dw, db = arena.empty((threads, 3, 3, c, width), x.dtype), np.zeros((threads, width), x.dtype)
     inputs, spread = tiles.matrices(width, 4), tiles.matrices(width)
     ones = np.ones(tiles.most_pixels, x.dtype)
 

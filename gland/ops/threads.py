@@ -13,13 +13,15 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 Work = Callable[[int, int, int], None]
 
-PIECE = 1 << 16  # elements that one NumPy call should have at least, and at most a few times that
+PIECE = 1 << 19  # elements that one NumPy call should have at most
+ALONE = 1 << 15  # elements, below which one thread is done before another has begun
 
 
 def _default_count() -> int:
@@ -77,10 +79,12 @@ class Pool:
         if threads < 2 or not self._busy.acquire(blocking=False):  # a second caller does its work alone
             work(0, 0, count)
             return
+        allowed = os.sched_getaffinity(0)
         try:
-            if (core := _current_core()) != self._avoided:
-                self._keep_off(core)
-            os.sched_setaffinity(0, {core})
+            if (core := _current_core()) in allowed:
+                if core != self._avoided:
+                    self._keep_off(core)
+                os.sched_setaffinity(0, {core})  # until all are done: who wakes it would draw it to another core too
             bounds = [count * i // threads for i in range(threads + 1)]
             for i in range(1, threads):
                 self._inboxes[i - 1].put((work, (i, bounds[i], bounds[i + 1])))
@@ -94,7 +98,7 @@ class Pool:
             if failure is not None:
                 raise failure
         finally:
-            os.sched_setaffinity(0, self._cores)
+            os.sched_setaffinity(0, allowed)
             self._busy.release()
 
     def close(self) -> None:
@@ -106,23 +110,50 @@ class Pool:
 
 
 _pool = Pool(_default_count())
+_local = threading.local()  # alone: whether this thread is one of `at_once`
 
 
 def parallel(work: Work, count: int) -> None:
     """work(thread, start, stop) on contiguous shares of range(count), 0 <= thread < count_threads()."""
-    _pool.run(work, count)
+    if getattr(_local, "alone", False):
+        work(0, 0, count)
+    else:
+        _pool.run(work, count)
 
 
-def strip_rows(row: int) -> int:
-    """How many rows of `row` elements make a strip: small enough for the cache, and large enough that a NumPy call on it
-    takes longer than what two threads lose when they ask for the interpreter at the same time."""
-    return max(1, PIECE // row)
+def strip_rows(count: int, row: int, most: int = PIECE) -> int:
+    """How many of `count` rows of `row` elements make a strip: at most `most` elements, and every thread gets as many.
+
+    Strips are large, since two threads that call NumPy often lose more by asking for the interpreter at the same time than
+    they gain by the cache.
+    """
+    number = 1 if count * row <= ALONE else blocks(count, max(1, most // row), 1)
+    return -(-count // number)
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """What calls return that do not wait for each other: each is made by one thread alone, so that no two of them get in each
+    other's way. Where there are twice as many threads as calls or more, one call after the other has all of them."""
+    if count_threads() >= 2 * len(calls) or count_threads() == 1:
+        return [call() for call in calls]
+    results: list[Any] = [None] * len(calls)
+
+    def work(thread: int, first: int, last: int) -> None:
+        outer, _local.alone = getattr(_local, "alone", False), True
+        try:
+            for i in range(first, last):
+                results[i] = calls[i]()
+        finally:
+            _local.alone = outer
+
+    parallel(work, len(calls))
+    return results
 
 
 def blocks(length: int, most: int, count: int) -> int:
     """How many blocks each of `count` lengths is cut into: none longer than `most`, and every thread gets as many."""
     number = min(length, -(-length // most))
-    while number < length and count * number % _pool.count:
+    while number < length and count * number % count_threads():
         number += 1
     return number
 
@@ -141,8 +172,8 @@ def total(sums: np.ndarray) -> np.ndarray:
 
 
 def count_threads() -> int:
-    """How many threads share the work."""
-    return _pool.count
+    """How many threads share the work that the calling thread now hands out."""
+    return 1 if getattr(_local, "alone", False) else _pool.count
 
 
 def set_threads(count: int) -> None:

@@ -1,14 +1,8 @@
 """Winograd's tiles (gland/ops/host_winograd.py): four output rows each, a strip of them at a time so that they stay in the
 processor's cache, and the views by which matrix products read them without a copy.
-
-Small products are quicker than large ones: OpenBLAS's AVX-512 build multiplies up to a million scalar products straight from
-where they lie, and packs both factors first beyond it, which costs a fifth of the time. So products are cut to that size.
 """
 
-import functools
-
 import numpy as np
-from threadpoolctl import threadpool_info
 
 from gland.ops import arena
 from gland.ops.layout import strided
@@ -17,14 +11,13 @@ from gland.ops.threads import blocks, count_threads
 POINTS = 6  # at which the algorithm interpolates
 STRIP = 1_000_000  # bytes of V, or of M, in a strip: both, and the rows they come from, stay in a core's cache
 PITCH = 16  # floats between the points' matrices: a distance of whole pages makes them fight for the same cache lines
-FEWEST_ROWS = 8  # of a matrix product; with fewer, cutting it gains nothing
 
 
 class Tiles:
     """x (N,H,W,C), cut into strips of some tiles, of one image or of several whole ones, for products with O channels.
 
-    y, if given, is the output of a rectifier, of the shape of x: x counts only where y > 0. times: how often every strip is
-    used, each time by another thread.
+    y, if given, is the output of a rectifier, of the shape of x: x counts only where y > 0. times: how often each strip is
+    used, by another thread each time.
     """
 
     def __init__(self, x: np.ndarray, o: int, pad: int, y: np.ndarray | None = None, times: int = 1) -> None:
@@ -33,13 +26,12 @@ class Tiles:
         self.oh, self.ow = h + 2 * pad - 2, w + 2 * pad - 2
         self.width = -(-(w + 2 * pad) // 3) * 3  # W'
         self.tiles = -(-self.oh // 4)
-        threads = count_threads()
         most = max(1, STRIP // (POINTS * 4 * self.width * max(c, o)))
-        self.images = min(max(1, most // self.tiles), max(1, n * times // threads))
+        self.images = min(max(1, most // self.tiles), max(1, n * times // count_threads()))
         self.blocks = blocks(self.tiles, most, n * times) if self.images == 1 else 1
         self.rows = -(-self.tiles // self.blocks)  # tiles of one image in a strip, at most
         self.count = -(-n // self.images) * self.blocks
-        self._halo = arena.empty((threads, self.images, 4 * self.rows + 2, self.width, c), x.dtype)
+        self._halo = arena.empty((count_threads(), self.images, 4 * self.rows + 2, self.width, c), x.dtype)
         self._halo[:, :, :, :pad] = 0
         self._halo[:, :, :, pad + w :] = 0
         self.most_pixels = self.images * self.rows * self.width
@@ -112,28 +104,3 @@ def shifted(m: np.ndarray, pixels: int, channels: int) -> np.ndarray:
     """m (6, pixels * channels and more) -> (3, 6, pixels, channels), begun 0, 1 and 2 pixels later."""
     item = m.itemsize
     return strided(m, (3, len(m), pixels, channels), (channels * item, m.strides[0], channels * item, item))
-
-
-@functools.cache
-def small_product() -> int:
-    """Scalar products M N K up to which this machine's BLAS needs no packing; 0 where it always packs."""
-    return 1_000_000 if any(info.get("architecture") in _UNPACKED for info in threadpool_info()) else 0
-
-
-_UNPACKED = ("SkylakeX", "Cooperlake", "SapphireRapids")  # OpenBLAS: small_matrix_permit in kernel/x86_64
-
-
-@functools.lru_cache(1024)
-def rows_at_once(rows: int, products: int) -> int:
-    """Into groups of how many a matrix product of `rows` rows is cut, each row `products` scalar products: a divisor."""
-    groups = -(-rows * products // max(1, small_product()))
-    while groups * FEWEST_ROWS <= rows:
-        if rows % groups == 0:
-            return rows // groups
-        groups += 1
-    return rows
-
-
-def pixels_at_once(pixels: int, products: int) -> int:
-    """Into pieces of how many a sum over pixels is cut, each pixel `products` scalar products."""
-    return min(pixels, max(FEWEST_ROWS, small_product() // products)) if small_product() else pixels
