@@ -26,10 +26,22 @@ ALONE = 1 << 15  # elements, below which one thread is done before another has b
 
 def _default_count() -> int:
     given = os.environ.get("GLAND_THREADS", "")
-    return max(1, int(given)) if given.isdigit() else len(os.sched_getaffinity(0))
+    return max(1, int(given)) if given.isdigit() else len(_cores(0))
 
 
-_current_core = getattr(ctypes.PyDLL(None), "sched_getcpu", lambda: -1)  # a system without it leaves the threads alone
+if hasattr(os, "sched_setaffinity"):
+    _cores, _stay_on = os.sched_getaffinity, os.sched_setaffinity
+    _current_core = getattr(ctypes.PyDLL(None), "sched_getcpu", lambda: -1)
+else:  # a system that places threads as it likes, such as macOS
+
+    def _cores(thread: int = 0) -> set[int]:
+        return set(range(os.cpu_count() or 1))
+
+    def _stay_on(thread: int, cores: set[int]) -> None:
+        pass
+
+    def _current_core() -> int:
+        return -1
 
 
 class Pool:
@@ -50,7 +62,7 @@ class Pool:
         ]
         for helper in self._helpers:
             helper.start()
-        self._cores, self._avoided = os.sched_getaffinity(0), -1
+        self._allowed, self._avoided = _cores(0), -1
         ThreadpoolController().limit(limits=1, user_api="blas")
 
     @staticmethod
@@ -66,10 +78,10 @@ class Pool:
     def _keep_off(self, core: int) -> None:
         """Let the helpers run on every core but this one."""
         self._avoided = core
-        others = self._cores - {core}
+        others = self._allowed - {core}
         if others:
             for helper in self._helpers:
-                os.sched_setaffinity(helper.native_id, others)
+                _stay_on(helper.native_id, others)
 
     def run(self, work: Work, count: int) -> None:
         """work(thread, start, stop) on contiguous shares of range(count), one share a thread."""
@@ -79,12 +91,12 @@ class Pool:
         if threads < 2 or not self._busy.acquire(blocking=False):  # a second caller does its work alone
             work(0, 0, count)
             return
-        allowed = os.sched_getaffinity(0)
+        allowed = _cores(0)
         try:
             if (core := _current_core()) in allowed:
                 if core != self._avoided:
                     self._keep_off(core)
-                os.sched_setaffinity(0, {core})  # until all are done: who wakes it would draw it to another core too
+                _stay_on(0, {core})  # until all are done: who wakes it would draw it to another core too
             bounds = [count * i // threads for i in range(threads + 1)]
             for i in range(1, threads):
                 self._inboxes[i - 1].put((work, (i, bounds[i], bounds[i + 1])))
@@ -98,7 +110,7 @@ class Pool:
             if failure is not None:
                 raise failure
         finally:
-            os.sched_setaffinity(0, allowed)
+            _stay_on(0, allowed)
             self._busy.release()
 
     def close(self) -> None:
