@@ -4,6 +4,7 @@ The paper's Figure 1 is lost; this network is consistent with the paper's text. 
 the same network without f, Q and L_c.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,11 +94,11 @@ class MultiLoss(Network):
             return Pass(logits, ops.softmax(logits), None, None, [], label, classifier, None, None, None)
         q = None if logits is None else ops.softmax(logits)
         skips = [stage.features for stage in classifier.stages] if self.skip else None
-        rise = lambda: self.segmenter.rise(classifier.pooled[-1], q if self.use_scores else None, skips)  # noqa: E731
+        rise = partial(self.segmenter.rise, classifier.pooled[-1], q if self.use_scores else None, skips)
         if self.use_prior:
             label = logits.real.argmax(axis=1) if label is None else label
-            prior_of = lambda: self.compute_prior(logits, label, classifier, x.shape[2:])  # noqa: E731
-            (f, f_k, prior_cache, sent), risen = ops.at_once(x, prior_of, rise)
+            find_prior = partial(self.compute_prior, logits, label, classifier, x.shape[2:])
+            (f, f_k, prior_cache, sent), risen = ops.at_once(x, find_prior, rise)
         else:
             (f, f_k, prior_cache, sent), risen = (None, [], None, None), rise()
         seg_logits, segmenter = self.segmenter.finish(risen, x, f)
