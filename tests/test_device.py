@@ -479,7 +479,7 @@ def test_an_update_of_a_bad_gradient_is_caught(monkeypatch):
         device_update, "clip_factor", lambda gradient, largest: device_memory.like(np.ones(()), gradient)
     )
     with pytest.raises(AssertionError):
-        test_a_gradient_that_is_not_finite_changes_nothing(emulated, np.nan, None)
+        test_a_gradient_that_is_not_finite_changes_nothing(emulated, np.nan, None, SGD)
 
 
 def test_float32_computed_where_float64_is_meant_is_caught():
