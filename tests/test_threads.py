@@ -144,3 +144,18 @@ def test_a_share_that_is_left_out_is_caught(monkeypatch, two_threads):
     monkeypatch.setattr(ops.host_pointwise.arena, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))
     with pytest.raises(AssertionError):
         test_a_function_by_pieces_is_the_function(None, np.float32)
+
+
+def test_a_second_caller_gets_the_same_bits_while_the_threads_are_busy(two_threads):
+    rng, geo = np.random.default_rng(0), ops.Geometry(1, 1)
+    x = rng.standard_normal((1, 14, 14, 64)).astype(np.float32).transpose(0, 3, 1, 2)  # few tiles: channels are shared
+    w, b = rng.standard_normal((64, 64, 3, 3)).astype(np.float32), np.zeros(64, np.float32)
+
+    def calls():
+        return ops.conv_relu(x, w, b, geo), ops.conv_w(x, x, geo, (3, 3))
+
+    assert host_winograd._parts(x.transpose(0, 2, 3, 1), 64) == 2
+    free = calls()
+    with threads._pool._busy:
+        busy = calls()
+    assert all(np.array_equal(p, q) for p, q in zip(free, busy, strict=True))

@@ -88,8 +88,10 @@ class Pool:
         if self._process != os.getpid():
             self._start()
         threads = min(self.count, count)
-        if threads < 2 or not self._busy.acquire(blocking=False):  # a second caller does its work alone
-            work(0, 0, count)
+        bounds = [count * i // threads for i in range(threads + 1)] if threads else []
+        if threads < 2 or not self._busy.acquire(blocking=False):  # a second caller does every share itself
+            for i in range(threads):
+                work(i, bounds[i], bounds[i + 1])
             return
         allowed = _cores(0)
         try:
@@ -97,7 +99,6 @@ class Pool:
                 if core != self._avoided:
                     self._keep_off(core)
                 _stay_on(0, {core})  # until all are done: who wakes it would draw it to another core too
-            bounds = [count * i // threads for i in range(threads + 1)]
             for i in range(1, threads):
                 self._inboxes[i - 1].put((work, (i, bounds[i], bounds[i + 1])))
             failure = None
