@@ -13,7 +13,7 @@ from gland import ops
 from gland.networks import MultiLoss, UNet
 from gland.ops import arena
 from gland.ops.threads import count_threads, set_threads
-from gland.solver import SGD
+from gland.solver import SGD, Adam
 
 LARGE = 1 << 20  # bytes
 SIDE = 128  # pixels: an activation of the first stage has 1 MB
@@ -29,12 +29,12 @@ def one_thread():
     set_threads(before)
 
 
-def stepper(network, **reading):
+def stepper(network, solver=SGD, **reading):
     """A function that takes one training step."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1, SIDE, SIDE, 3), dtype=np.float32).transpose(0, 3, 1, 2)
     mask, label = (rng.random((1, SIDE, SIDE)) < 0.5).astype(np.float32), np.array([1])
-    solver = SGD(network, 0.9, 5e-4, 5.0)
+    solver = solver(network, 0.9, 5e-4, 5.0)
 
     def step():
         network.zero_grad()
@@ -99,8 +99,9 @@ def allocated_by(step):
         (MultiLoss("joint", 16), {"prior_gradient": "exact"}),
         (MultiLoss("class", 16), {}),
         (UNet(16), {}),
+        (MultiLoss("joint", 16), {"solver": Adam}),
     ],
-    ids=["joint", "joint, exact", "class", "unet"],
+    ids=["joint", "joint, exact", "class", "unet", "joint, Adam"],
 )
 def test_a_warm_step_allocates_nothing_large(network, reading):
     assert allocated_by(stepper(network, **reading)) == {}

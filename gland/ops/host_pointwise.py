@@ -204,23 +204,26 @@ def _between(whole, pieces, channels, copy):
 
 def adam_update(w, dw, m, s, rate, betas, epsilon, decay, factor=None):
     beta1, beta2 = betas
+    size = strip_rows(w.size, 1, PIECE // 2)
+    buffers = arena.empty((count_threads(), 2, size), w.dtype)
 
     def work(thread, first, last):
-        for i in range(first, last):
-            at = slice(i * PIECE, (i + 1) * PIECE)
-            g = dw[at] if factor is None else dw[at] * factor
+        for at in strips(first, last, size, w.size):
+            g, step = buffers[thread, :, : len(w[at])]
+            np.multiply(dw[at], 1 if factor is None else factor, out=g)
             m[at] *= beta1
-            m[at] += (1 - beta1) * g
+            m[at] += np.multiply(g, 1 - beta1, out=step)
             s[at] *= beta2
-            s[at] += (1 - beta2) * (g * g)
-            step = np.sqrt(s[at])
+            g *= g
+            s[at] += np.multiply(g, 1 - beta2, out=step)
+            np.sqrt(s[at], out=step)
             step += epsilon
             np.divide(m[at], step, out=step)
-            step += decay * w[at]
+            step += np.multiply(w[at], decay, out=g)
             step *= rate
             w[at] -= step
 
-    parallel(work, -(-w.size // PIECE))
+    parallel(work, -(-w.size // size))
 
 
 def sgd_update(w, dw, v, rate, momentum, decay, factor=None):
