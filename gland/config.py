@@ -17,7 +17,7 @@ from gland.solver import SCHEDULES, SOLVERS
 # What a recipe sets; an option given on the command line wins over it.
 RECIPES: dict[str, dict[str, Any]] = {
     "default": dict(
-        pretrain=0, iterations=2400, batch=4, solver="adam", rate=1e-3, momentum=0.9, decay=1e-2, schedule="cosine", warmup=50,
+        pretrain=0, iterations=2400, batch=4, solver="muon", rate=2e-3, momentum=0.95, decay=1e-2, schedule="cosine", warmup=50,
         clip=0.0, scale=0.45, crop=160, lam=0.05,
     ),
     "paper": dict(

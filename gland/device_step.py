@@ -14,7 +14,6 @@ from tqdm import tqdm
 from gland import backend, ops
 from gland.data import Batch
 from gland.ops.graph import Recorded
-from gland.solver import SGD, Adam
 
 Array = Any
 
@@ -25,7 +24,7 @@ class DeviceStep:
     compute(x, mask, label) -> Losses adds the gradient to the network's. totals: what ops.tally adds to.
     """
 
-    def __init__(self, compute: Callable[[Array, Array, Array], Any], solver: SGD | Adam, totals: Array) -> None:
+    def __init__(self, compute: Callable[[Array, Array, Array], Any], solver: Any, totals: Array) -> None:
         self.compute, self.solver, self.totals = compute, solver, totals
         self.upload: Upload | None = None
         self._told = False

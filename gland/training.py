@@ -23,7 +23,7 @@ from gland.device_step import DeviceStep
 from gland.errors import InputError
 from gland.files import write_text
 from gland.networks import build
-from gland.solver import SGD, SOLVERS, Adam, learning_rate
+from gland.solver import SOLVERS, learning_rate
 from gland.validation import validate
 
 COLUMNS = (
@@ -208,7 +208,7 @@ class Training:
         self.totals[...] = self.device.to_device(np.array([*(state["sums"][k] for k in SUMS), state["counted"], 0.0]))
         self.rows = state["rows"]
 
-    def _solver(self) -> SGD | Adam:
+    def _solver(self) -> Any:
         c = self.config
         return SOLVERS[c.get("solver", "sgd")](self.network, c["momentum"], c["decay"], c["clip"] or None)
 

@@ -1,5 +1,5 @@
 // The update of all parameters at once, V <- mu V + rate (factor dW + decay W), W <- W - V, and the factor that limits the
-// gradient's 2-norm. Everything that changes from step to step is read from memory. Reference: gland/ops/host_pointwise.py.
+// gradient's 2-norm. Everything that changes from step to step is read from memory. Reference: gland/ops/host_update.py.
 #include "reduce.cuh"
 template <typename T> __global__ void __launch_bounds__(256) squares(const T* __restrict__ x, double* __restrict__ partial, int n) {
   double sum = 0;
@@ -26,5 +26,16 @@ __global__ void sgd_update(T* __restrict__ w, const T* __restrict__ dw, T* __res
     const T step = momentum * v[i] + r * (f * dw[i] + decay * w[i]);
     v[i] = step;
     w[i] -= step;
+  }
+}
+
+// V <- mu V + factor dW, ahead = mu V + factor dW: not a number where factor is not, and then V stays.
+template <typename T>
+__global__ void nesterov(const T* __restrict__ dw, T* __restrict__ v, T* __restrict__ ahead, const T* __restrict__ factor, int n, T momentum) {
+  const T f = *factor;
+  GRID_STRIDE(i, n) {
+    const T g = f * dw[i], velocity = momentum * v[i] + g;
+    ahead[i] = momentum * velocity + g;
+    if (f - f == 0) v[i] = velocity;
   }
 }

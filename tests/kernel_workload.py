@@ -108,6 +108,7 @@ def vectors(normal):
 def updates(normal):
     w, dw, v = normal(1001), normal(1001), normal(1001)
     ops.sgd_update(w, dw, v, 0.1, 0.9, 1e-4)
+    ops.nesterov(dw, v, 0.95)
     ops.adam_update(w, dw, v, abs(normal(1001)), 0.1, (0.9, 0.999), 1e-8, 0.01)
     device_update.clip_factor(dw, 3.0)
 

@@ -13,7 +13,7 @@ from gland import ops
 from gland.networks import MultiLoss, UNet
 from gland.ops import arena
 from gland.ops.threads import count_threads, set_threads
-from gland.solver import SGD, Adam
+from gland.solver import SGD, Adam, Muon
 
 LARGE = 1 << 20  # bytes
 SIDE = 128  # pixels: an activation of the first stage has 1 MB
@@ -100,8 +100,9 @@ def allocated_by(step):
         (MultiLoss("class", 16), {}),
         (UNet(16), {}),
         (MultiLoss("joint", 16), {"solver": Adam}),
+        (MultiLoss("joint", 16), {"solver": Muon}),
     ],
-    ids=["joint", "joint, exact", "class", "unet", "joint, Adam"],
+    ids=["joint", "joint, exact", "class", "unet", "joint, Adam", "joint, Muon"],
 )
 def test_a_warm_step_allocates_nothing_large(network, reading):
     assert allocated_by(stepper(network, **reading)) == {}

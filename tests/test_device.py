@@ -13,6 +13,7 @@ from test_ops import convolutions, normal, poolings
 from gland import backend, layers, loss, ops, prior, solver
 from gland.audit.layers import SUBJECTS
 from gland.networks import AlexNet, MultiLoss, UNet
+from gland.networks.base import Kernel
 from gland.networks.multiloss import Losses
 from gland.ops import device, device_conv, device_fused, device_memory, device_update, host, launch
 from gland.solver import SGD, SOLVERS, clip_factor
@@ -174,6 +175,15 @@ def test_sgd_update(there, factor):
 
 @everywhere
 @pytest.mark.parametrize("factor", (None, 0.25))
+def test_nesterov(there, factor):
+    dw, v = (RNG(i).standard_normal(300) for i in range(2))
+    there_v = there(v)
+    assert_close(ops.nesterov(there(dw), there_v, 0.9, factor), ops.nesterov(dw, v, 0.9, factor))
+    assert_close(there_v, v)
+
+
+@everywhere
+@pytest.mark.parametrize("factor", (None, 0.25))
 def test_adam_update(there, factor):
     arrays = [abs(RNG(i).standard_normal(300)) for i in range(4)]
     on_device = [there(a) for a in arrays]
@@ -197,6 +207,7 @@ def test_clip_factor(there, largest):
 def test_a_gradient_that_is_not_finite_changes_nothing(there, value, clip, kind):
     class Flat:
         flat, flat_grad = there(np.ones(9)), there(np.array([*np.ones(8), value]))
+        kernels = (Kernel(2, 3, 0),)
 
     solver = kind(Flat, clip=clip)
     solver.step(0.1)

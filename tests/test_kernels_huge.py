@@ -66,6 +66,7 @@ def pointwise(dtype):
     scalar = huge((1,), dtype)
     n = launch.MAX_ELEMENTS
     ops.sgd_update(huge((n,), dtype), huge((n,), dtype), huge((n,), dtype), scalar, 0.9, 0.0, scalar)
+    ops.nesterov(huge((n,), dtype), huge((n,), dtype), 0.9, scalar)
     ops.adam_update(*(huge((n,), dtype) for _ in range(4)), scalar, (0.9, 0.999), 1e-8, 0.0, scalar)
 
 

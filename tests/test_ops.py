@@ -234,6 +234,12 @@ def test_sgd_update_by_hand():
     assert w == pytest.approx([1 - v[0]])
 
 
+def test_nesterov_by_hand():
+    dw, v = np.array([2.0]), np.array([0.5])
+    ahead = ops.nesterov(dw, v, 0.9, 0.25)
+    assert v == pytest.approx([0.9 * 0.5 + 0.5]) and ahead == pytest.approx([0.9 * v[0] + 0.5])
+
+
 def test_adam_update_by_hand():
     w, dw, m, s = np.array([1.0]), np.array([4.0]), np.array([0.5]), np.array([0.25])
     ops.adam_update(w, dw, m, s, 0.1, (0.9, 0.99), 0.01, 0.02, 0.5)

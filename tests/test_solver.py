@@ -1,17 +1,25 @@
-"""Caffe's update and Adam's, drawn by hand; the schedules; clipping."""
+"""Caffe's update, Adam's and Muon's, drawn by hand; the schedules; clipping."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gland import ops
-from gland.solver import SGD, SOLVERS, Adam, clip_factor, learning_rate
+from gland import solver as solvers
+from gland.networks import AlexNet, MultiLoss, UNet
+from gland.networks.base import Kernel
+from gland.solver import SGD, SOLVERS, Adam, Muon, clip_factor, learning_rate, orthogonal
 
 
 class Flat:
-    """The two buffers of a network, which is all that the solver sees."""
+    """The two buffers of a network and where the kernels lie in them, which is all that the solver sees."""
 
-    def __init__(self, w, dw):
-        self.flat, self.flat_grad = np.array(w), np.array(dw)
+    def __init__(self, w, dw, *shapes):
+        self.flat, self.flat_grad, self.kernels, start = np.array(w), np.array(dw), [], 0
+        for shape in shapes:
+            self.kernels.append(Kernel(*shape, start))
+            start += shape[0] * shape[1]
 
 
 def test_two_steps_with_momentum_and_decay_by_hand():
@@ -50,9 +58,89 @@ def test_adams_decay_is_kept_out_of_its_moments():
     assert net.flat == pytest.approx([0.95, -1.9]) and not solver.mean.any() and not solver.square.any()
 
 
+def turned(g):
+    """What five turns make of g, by its singular values."""
+    u, s, v = np.linalg.svd(g, full_matrices=False)
+    s = s / np.sqrt((s**2).sum())
+    for _ in range(5):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    return u * s @ v
+
+
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 99))
+def test_orthogonal_is_the_published_polynomial_of_the_singular_values(rows, columns, seed):
+    g = np.random.default_rng(seed).standard_normal((rows, columns)) * 10.0 ** (seed % 7 - 3)
+    one = np.eye(min(rows, columns))
+    assert orthogonal(g, one) == pytest.approx(turned(g), abs=1e-9)
+    single = orthogonal(g.astype(np.float32), one.astype(np.float32))
+    assert single.dtype == np.float32 and single == pytest.approx(turned(g), abs=2e-3)
+
+
+def test_a_wrong_coefficient_would_be_noticed(monkeypatch):
+    monkeypatch.setattr(solvers, "B", -4.776)
+    with pytest.raises(AssertionError):
+        test_orthogonal_is_the_published_polynomial_of_the_singular_values.hypothesis.inner_test(5, 4, 0)
+
+
+def test_orthogonal_brings_singular_values_near_one_and_leaves_nothing_nothing():
+    u, v = (np.linalg.qr(np.random.default_rng(i).standard_normal((9, 9)))[0] for i in (0, 1))
+    s = np.linalg.svd(orthogonal(u * np.geomspace(1, 0.015, 9) @ v, np.eye(9)))[1]
+    assert 0.68 < s.min() and s.max() < 1.14
+    assert not orthogonal(np.zeros((4, 3)), np.eye(3)).any()
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_muon_moves_kernels_along_the_orthogonal_gradient_and_the_rest_as_adam(clip):
+    rng, shapes = np.random.default_rng(0), [(6, 4), (3, 5), (2, 2)]
+    sizes = [m * n for m, n in shapes]
+    net = Flat(rng.standard_normal(sum(sizes) + 7), np.zeros(sum(sizes) + 7), *shapes)
+    solver, w, v, m, s = Muon(net, 0.9, 0.05, clip), net.flat.copy(), 0, 0, 0
+    for rate in (0.1, 0.3, 0.2):
+        net.flat_grad[:] = dw = rng.standard_normal(net.flat.size)
+        dw = dw * (1 if clip is None else min(1, clip / np.sqrt((dw**2).sum())))
+        v = 0.9 * v + dw
+        ahead, start, move = 0.9 * v + dw, 0, []
+        for shape, size in zip(shapes, sizes, strict=True):
+            g = ahead[start : start + size].reshape(shape)
+            move.append((0.2 * np.sqrt(max(shape)) * turned(g)).ravel())
+            start += size
+        m, s = 0.9 * m + 0.1 * dw[start:], 0.9 * s + 0.1 * dw[start:] ** 2
+        move.append(m / (np.sqrt(s) + 1e-8))
+        w -= rate * (np.concatenate(move) + 0.05 * w)
+        solver.step(rate)
+        assert net.flat == pytest.approx(w, abs=1e-9)
+
+
+def test_muon_without_nesterovs_look_ahead_would_be_noticed(monkeypatch):
+    nesterov = ops.nesterov
+
+    def planted(dw, v, momentum, factor=None):
+        nesterov(dw, v, momentum, factor)
+        return v.copy()
+
+    monkeypatch.setattr(ops, "nesterov", planted)
+    with pytest.raises(AssertionError):
+        test_muon_moves_kernels_along_the_orthogonal_gradient_and_the_rest_as_adam(None)
+
+
+@pytest.mark.parametrize("network", [MultiLoss("joint", 2), MultiLoss("class", 2), UNet(2), AlexNet(6)])
+def test_the_kernels_are_the_weights_of_hidden_convolutions_and_lie_first(network):
+    expected = [p for path, p in network.parameters().items() if p.ndim == 4 and not path.endswith("score.w")]
+    assert len(network.kernels) == len(expected) > 4
+    start = 0
+    for kernel, w in zip(network.kernels, expected, strict=True):
+        assert kernel.start == start
+        matrix = kernel.of(network.flat)
+        assert np.shares_memory(matrix, w)
+        assert np.array_equal(np.sort(matrix, axis=None), np.sort(w, axis=None))
+        for o in range(len(w)):  # a column for each of the first axis
+            assert np.array_equal(np.sort(matrix[:, o]), np.sort(w[o], axis=None))
+        start += w.size
+
+
 @pytest.mark.parametrize("solver", SOLVERS.values())
 def test_a_solvers_state_is_what_it_works_with(solver):
-    one, two = (Flat([1.0, 2.0], [0.5, -3.0]) for _ in range(2))
+    one, two = (Flat([1.0, 2.0, 4.0], [0.5, -3.0, 1.0], (2, 1)) for _ in range(2))
     a, b = solver(one), solver(two)
     a.step(0.1)
     two.flat[:] = one.flat

@@ -26,6 +26,7 @@ class Layer:
     """A layer with parameters `names`; the gradient of w is dw. Layers without parameters inherit the empty tuple."""
 
     names: tuple[str, ...] = ()
+    output = False  # whether it gives the logits; what it gives is hidden from the loss otherwise
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
@@ -54,4 +55,5 @@ def start_small(layer: Layer) -> Layer:
     """The layer that gives the logits, its weights a tenth of what He's rule says: the first loss is then that of a coin,
     and the first gradients, which know nothing yet, do not throw the features off (measured in docs/results.md)."""
     layer.w *= layer.w.dtype.type(0.1)
+    layer.output = True
     return layer

@@ -1,7 +1,7 @@
 """What every network shares: its layers by name, and all parameters in one flat buffer beside all gradients."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,16 +12,30 @@ from gland.layers import Layer
 Array = Any
 
 
+class Kernel(NamedTuple):
+    """Where in the flat buffer the weights of a hidden convolution lie, a matrix: each row an input and a place of the window,
+    each column an output (of a transposed convolution, the other way round)."""
+
+    rows: int
+    columns: int
+    start: int
+
+    def of(self, flat: Array) -> Array:
+        """The matrix, a view."""
+        return flat[self.start : self.start + self.rows * self.columns].reshape(self.rows, self.columns)
+
+
 class Network:
     """A network is its layers by name: a subclass fills `layers` and calls `flatten` once.
 
     The parameters are views into `flat` and their gradients views into `flat_grad`, each in its layer's own memory order,
-    so that the solver updates all of them with one operation.
+    so that the solver updates all of them with one operation. The `kernels`, one after the other, are what it begins with.
     """
 
     layers: dict[str, Layer]
     flat: Array
     flat_grad: Array
+    kernels: list[Kernel]
     rng: np.random.Generator | None = None
     random = False  # whether loss_and_grad draws from rng
     scale = 0.0  # of the images that it was trained on, and so of those it is asked about; see gland/data/crops.py
@@ -30,6 +44,11 @@ class Network:
         for path, layer in self.layers.items():
             for name in layer.names:
                 yield f"{path}.{name}", layer, name
+
+    @staticmethod
+    def _is_kernel(slot: tuple[str, Layer, str]) -> bool:
+        _, layer, name = slot
+        return getattr(layer, name).ndim == 4 and not layer.output
 
     def parameters(self) -> dict[str, Array]:
         """Every parameter by its path, such as classifier.stage1.conv1.w."""
@@ -49,7 +68,7 @@ class Network:
 
     def flatten(self, dtype: Any = None, device: bool = False) -> None:
         """Move all parameters into one buffer of dtype (default: as they are), on the host or on the device."""
-        slots = list(self._slots())
+        slots = sorted(self._slots(), key=self._is_kernel, reverse=True)
         values = [backend.to_host(getattr(layer, name)) for _, layer, name in slots]
         dtype = np.dtype(dtype or values[0].dtype)
         flat = np.concatenate([v.ravel(order="K") for v in values])
@@ -57,8 +76,11 @@ class Network:
         self.flat, self.flat_grad = flat, np.zeros_like(flat)
         if device:
             self.flat, self.flat_grad = backend.to_device(flat), backend.to_device(self.flat_grad)
-        start = 0
-        for (_, layer, name), value in zip(slots, values, strict=True):
+        start, self.kernels = 0, []
+        for slot, value in zip(slots, values, strict=True):
+            _, layer, name = slot
+            if self._is_kernel(slot):
+                self.kernels.append(Kernel(value.size // len(value), len(value), start))
             order = np.argsort([-s for s in value.strides], kind="stable")  # the axes as they lie in memory
             for attribute, buffer in ((name, self.flat), ("d" + name, self.flat_grad)):
                 piece = buffer[start : start + value.size].reshape([value.shape[axis] for axis in order])

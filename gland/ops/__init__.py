@@ -252,6 +252,14 @@ def sgd_update(
     _room(w).sgd_update(w, dw, v, rate, momentum, decay, factor)
 
 
+def nesterov(dw: Array, v: Array, momentum: float, factor: Array | None = None) -> Array:
+    """v = momentum v + factor dw, in place on a flat array; returns momentum v + factor dw (gland/solver.py cites the formula).
+
+    factor: as sgd_update's; on a device a gradient that is not finite leaves v alone and is returned as NaN.
+    """
+    return _room(v).nesterov(dw, v, momentum, factor)
+
+
 def adam_update(
     w: Array,
     dw: Array,

@@ -25,7 +25,7 @@ from gland.ops.device_pointwise import (
 )
 from gland.ops.device_pool import avg_pool, avg_pool_x, max_pool, max_pool_t, max_pool_x
 from gland.ops.device_tally import tally
-from gland.ops.device_update import adam_update, sgd_update
+from gland.ops.device_update import adam_update, nesterov, sgd_update
 from gland.ops.device_upsample import upsample_bilinear, upsample_bilinear_x, upsample_nearest, upsample_nearest_x
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "max_pool_t",
     "max_pool_x",
     "multiply",
+    "nesterov",
     "relu",
     "relu_x",
     "sgd_update",

@@ -33,6 +33,13 @@ def sgd_update(w, dw, v, rate, momentum, decay, factor=None):
     kernel("sgd", "sgd_update", w.dtype).over(w.size, w, dw, v, scalar(rate, w), factor, w.size, momentum, decay)
 
 
+def nesterov(dw, v, momentum, factor=None):
+    factor = clip_factor(dw, math.inf) if factor is None else scalar(factor, v)
+    ahead = empty(v.shape, v)
+    kernel("sgd", "nesterov", v.dtype).over(v.size, dw, v, ahead, factor, v.size, momentum)
+    return ahead
+
+
 def adam_update(w, dw, m, s, rate, betas, epsilon, decay, factor=None):
     """factor None: no limit; a gradient that is not finite changes nothing all the same."""
     factor = clip_factor(dw, math.inf) if factor is None else scalar(factor, w)

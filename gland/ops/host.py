@@ -4,7 +4,6 @@ from gland.ops.host_conv import conv, conv_relu, conv_w, conv_x
 from gland.ops.host_conv_relu import conv_relu_backward, conv_relu_w, conv_relu_x
 from gland.ops.host_lrn import channel_window_sum
 from gland.ops.host_pointwise import (
-    adam_update,
     add,
     at_once,
     broadcast,
@@ -20,7 +19,6 @@ from gland.ops.host_pointwise import (
     multiply,
     relu,
     relu_x,
-    sgd_update,
     softmax,
     spatial_sum,
     split,
@@ -35,6 +33,7 @@ from gland.ops.host_pool import (
     max_pool_x,
 )
 from gland.ops.host_tally import tally
+from gland.ops.host_update import adam_update, nesterov, sgd_update
 from gland.ops.host_upsample import upsample_bilinear, upsample_bilinear_x, upsample_nearest, upsample_nearest_x
 
 __all__ = [
@@ -67,6 +66,7 @@ __all__ = [
     "max_pool_t",
     "max_pool_x",
     "multiply",
+    "nesterov",
     "relu",
     "relu_x",
     "sgd_update",

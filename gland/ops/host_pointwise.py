@@ -1,4 +1,4 @@
-"""Operations without windows on the host: sums, products, rectifier, joins, the fully connected product, the update.
+"""Operations without windows on the host: sums, products, rectifier, joins, the fully connected product.
 
 Where both arguments lie in memory the same way, the elements are taken in memory order, a cache-sized piece at a time.
 """
@@ -132,7 +132,7 @@ def linear(x, w, b):
 
 
 def linear_x(dy, w):
-    dx = np.empty((len(dy), w.shape[1]), dy.dtype)
+    dx = arena.empty((len(dy), w.shape[1]), dy.dtype)
 
     def work(thread, first, last):
         np.matmul(dy, w[:, first * BLOCK : last * BLOCK], out=dx[:, first * BLOCK : last * BLOCK])
@@ -200,44 +200,3 @@ def _between(whole, pieces, channels, copy):
                 copy(whole[at, start:stop], piece[at])
 
     parallel(work, -(-len(whole) // step))
-
-
-def adam_update(w, dw, m, s, rate, betas, epsilon, decay, factor=None):
-    beta1, beta2 = betas
-    size = strip_rows(w.size, 1, PIECE // 2)
-    buffers = arena.empty((count_threads(), 2, size), w.dtype)
-
-    def work(thread, first, last):
-        for at in strips(first, last, size, w.size):
-            g, step = buffers[thread, :, : len(w[at])]
-            np.multiply(dw[at], 1 if factor is None else factor, out=g)
-            m[at] *= beta1
-            m[at] += np.multiply(g, 1 - beta1, out=step)
-            s[at] *= beta2
-            g *= g
-            s[at] += np.multiply(g, 1 - beta2, out=step)
-            np.sqrt(s[at], out=step)
-            step += epsilon
-            np.divide(m[at], step, out=step)
-            step += np.multiply(w[at], decay, out=g)
-            step *= rate
-            w[at] -= step
-
-    parallel(work, -(-w.size // size))
-
-
-def sgd_update(w, dw, v, rate, momentum, decay, factor=None):
-    size = strip_rows(w.size, 1, PIECE // 2)
-    steps = arena.empty((count_threads(), size), w.dtype)
-
-    def work(thread, first, last):
-        for at in strips(first, last, size, w.size):
-            step = steps[thread, : len(w[at])]
-            np.multiply(w[at], decay, out=step)
-            step += dw[at] if factor is None else dw[at] * factor
-            step *= rate
-            v[at] *= momentum
-            v[at] += step
-            w[at] -= v[at]
-
-    parallel(work, -(-w.size // size))
