@@ -98,7 +98,8 @@ def need(config: dict[str, Any]) -> Need:
     """What a run of this configuration (gland.config.complete) needs. Raises InputError where it cannot run at all."""
     network = build(config)
     step, inputs, solver = prepare(network, config, CountedArray)
-    fixed = (2 + len(solver.state)) * network.flat.nbytes + UPLOADS * sum(a.nbytes for a in inputs)
+    held = sum(a.nbytes for a in vars(solver).values() if isinstance(a, np.ndarray))
+    fixed = 2 * network.flat.nbytes + held + UPLOADS * sum(a.nbytes for a in inputs)
     try:
         with counting() as training:
             step()

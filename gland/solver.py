@@ -29,12 +29,14 @@ sqrt(1 - mu^t), and are left out.
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gland import ops
+from gland.networks.base import Kernel
 
 Array = Any
 SCHEDULES = ("cosine", "step", "constant")
@@ -127,10 +129,6 @@ class Muon:
         self.hidden = sum(k.rows * k.columns for k in network.kernels)
         self.velocity, self.moved = network.flat[: self.hidden] * 0, network.flat[: self.hidden] * 0
         self.mean, self.square = network.flat[self.hidden :] * 0, network.flat[self.hidden :] * 0
-        by_cost = sorted(network.kernels, key=lambda k: k.rows * k.columns * min(k.rows, k.columns), reverse=True)
-        self.halves = by_cost[::2], by_cost[1::2]
-        sides = {min(k.rows, k.columns) for k in network.kernels}
-        self.ones = {n: ops.like(np.eye(n, dtype=network.flat.dtype), network.flat) for n in sides}
 
     @property
     def state(self) -> dict[str, Array]:
@@ -147,41 +145,49 @@ class Muon:
         w, dw = self.network.flat, self.network.flat_grad
         factor = clip_factor(dw, math.inf if self.clip is None else self.clip)  # of both parts, so that both heed it
         g = ops.nesterov(dw[: self.hidden], self.velocity, self.momentum, factor)
-
-        def straighten(kernels):
-            for kernel in kernels:
-                matrix = kernel.of(g)
-                matrix[...] = 0.2 * max(matrix.shape) ** 0.5 * orthogonal(matrix, self.ones[min(matrix.shape)])
-
-        ops.at_once(w[:1], *(partial(straighten, half) for half in self.halves))
+        g = straighten(g, self.network.kernels, POLYNOMIAL)
         ops.sgd_update(w[: self.hidden], g, self.moved, rate, 0.0, self.decay)
         rest = slice(self.hidden, None)
         betas = self.momentum, self.momentum
         ops.adam_update(w[rest], dw[rest], self.mean, self.square, rate, betas, Adam.EPSILON, self.decay, factor)
 
 
-def orthogonal(g: Array, one: Array) -> Array:
+POLYNOMIAL = 3.4445, -4.7750, 2.0315  # a, b, c of Jordan et al.
+
+
+@ops.fused
+def straighten(g: Array, kernels: Sequence[Kernel], polynomial: tuple[float, float, float]) -> Array:
+    """0.2 sqrt(max(m, n)) orthogonal(matrix) of every kernel's matrix in the flat g, which may be written over."""
+    by_cost = sorted(kernels, key=lambda k: k.rows * k.columns * min(k.rows, k.columns), reverse=True)
+
+    def work(kernels):
+        for kernel in kernels:
+            matrix = kernel.of(g)
+            matrix[...] = 0.2 * max(matrix.shape) ** 0.5 * orthogonal(matrix, polynomial)
+
+    ops.at_once(g[:1], partial(work, by_cost[::2]), partial(work, by_cost[1::2]))
+    return g
+
+
+def orthogonal(g: np.ndarray, polynomial: tuple[float, float, float] = POLYNOMIAL) -> np.ndarray:
     """About U V^T of g = U diag(s) V^T (m, n): g with all singular values near 1, without finding them.
 
-    Newton-Schulz: from x = g / |g|, five times x <- x p, p = a I + b x^T x + c (x^T x)^2, which sends every singular value s of
-    x to a s + b s^3 + c s^5. With the published a, b, c five turns bring all from 0.01 to 1 within 0.68 and 1.14. Every x is g
-    times a polynomial q of g^T g, so the turns multiply matrices of the smaller side n alone, and g but once.
-    one: I (n, n), where g lives.
+    Newton-Schulz: from x = g / |g|, five times x <- x (a I + b x^T x + c (x^T x)^2), which sends every singular value s of x to
+    a s + b s^3 + c s^5. With the published a, b, c five turns bring all from 0.01 to 1 within 0.68 and 1.14. Every x is g
+    times a polynomial q of g^T g, so the turns multiply matrices of the smaller side alone, and g but once.
     """
+    a, b, c = polynomial
     tall = g if g.shape[0] >= g.shape[1] else g.T
-    square = ops.linear_w(
-        tall, tall
-    )  # x^T x, symmetric like all that follow: a product with the transpose is the product
-    norm = (square * one).sum() ** 0.5 + TINY
-    square, q = square / norm / norm, one / norm
+    square = ops.linear_w(tall, tall)  # x^T x
+    norm = square.trace() ** 0.5 or 1.0
+    square, q = square / norm / norm, np.eye(len(square), dtype=g.dtype) / norm
     for _ in range(5):
-        p = A * one + B * square + C * ops.linear(square, square, None)
-        q, square = ops.linear(q, p, None), ops.linear(ops.linear(square, p, None), p, None)
+        r = b * square + c * (square @ square)
+        q = a * q + q @ r
+        square = a * square + square @ r  # a I + r on both sides of x^T x: all of these commute
+        square = a * square + square @ r
     x = ops.linear_x(tall, q)
     return x if tall is g else x.T
 
-
-A, B, C = 3.4445, -4.7750, 2.0315  # of Jordan et al.
-TINY = 1e-30  # for a kernel whose gradient is zero: 0 / 0 would be its step
 
 SOLVERS = {"muon": Muon, "adam": Adam, "sgd": SGD}

@@ -44,14 +44,22 @@ def rows(run):
     return [{k: v for k, v in row.items() if k != "seconds" and v != ""} for row in run.rows]
 
 
-@pytest.mark.parametrize("options", [(), ("--prior-gradient", "exact", "--loss", "soft-target", "--clip", "0.1")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--solver", "adam"),
+        ("--solver", "sgd", "--prior-gradient", "exact", "--loss", "soft-target", "--clip", "0.1"),
+        (),
+    ],
+)
 def test_a_run_on_the_device_is_the_run_on_the_host(tmp_path, options, place):
     host, device = training(tmp_path / "a", *options, device="cpu"), training(tmp_path / "b", *options)
     host.run()
     device.run()
     if place == "stand-in":
         assert standin_cupy.counts["graphs"] == 3 - WARM_UP + 6 - WARM_UP
-    tolerance = 2e-5 if place == "stand-in" else 1e-3  # a GPU fuses multiplications with additions
+    # a GPU fuses multiplications with additions; Muon lifts a gradient's faintest directions, rounding among them, some 500 times
+    tolerance = 2e-5 if place == "stand-in" and options else 2e-3
     for a, b in zip(rows(device), rows(host), strict=True):
         assert a.keys() == b.keys() and a["phase"] == b["phase"]
         # a pixel whose two logits are all but equal may fall on the other side

@@ -90,6 +90,12 @@ MISTAKES = {
     "int overflow: the nearest pixel": Mistake(
         "upsample", "(long long)(at / inner % out) * n / out", "(at / inner % out) * n / out", "memory", "signed integer overflow"
     ),
+    "missing barrier between a tile's loading and its product": Mistake(
+        "muon", "    __syncthreads();\n    for (int k = 0;", "    for (int k = 0;", "races", f"{RACE}|uninitialised"
+    ),
+    "wrong guard: a column beyond the matrix": Mistake(
+        "muon", "return j0 + j < n ? q[", "return j0 + j < 64 ? q[", "memory", BOUNDS
+    ),
     "unwritten shared memory is read": Mistake(
         "sgd", "if (threadIdx.x % 32 == 0) warps", "if (threadIdx.x == 0) warps", "races", "uninitialised"
     ),
