@@ -28,6 +28,9 @@ RECIPES: dict[str, dict[str, Any]] = {
 # On the synthetic set, which is easier, the default recipe trains a narrower network on smaller windows and less long,
 # so that `python train.py` ends within minutes.
 PHANTOM = dict(width=8, iterations=900)
+# AlexNet sees windows as large as published. Its weights are nearly all fully connected, which Muon would leave to Adam, with
+# thousands of inputs to a unit, so that steps of the others' size throw its outputs about.
+ALEXNET = dict(crop=WINDOW, solver="adam", rate=1e-4, momentum=0.9)
 UNSET = argparse.SUPPRESS
 
 
@@ -129,8 +132,8 @@ def complete(options: argparse.Namespace) -> dict[str, Any]:
     config = {k: v for k, v in vars(options).items() if k not in ("resume", "out")}
     recipe = RECIPES[config["recipe"]]
     recipe = {"width": WIDTHS[config["network"]]} | recipe
-    if config["network"] == "alexnet":
-        recipe |= {"crop": WINDOW}  # as published
+    if config["recipe"] == "default" and config["network"] == "alexnet":
+        recipe |= ALEXNET
     if config["recipe"] == "default" and config["data"] is None:
         recipe |= PHANTOM if config["network"] in KINDS else {"iterations": PHANTOM["iterations"]}
     config = recipe | config

@@ -1,8 +1,7 @@
 """Which networks are trained, each with its options: five systems, two ways to split, folds, and the paper's ablations.
 
-One protocol for all: the same images in the same sets, the same augmentation, batch, rate, schedule, total number of
-steps, and choice of checkpoint on the validation images. Two exceptions: AlexNet sees windows of its own size, and learns
-at a tenth of the rate.
+One protocol for all: the same images in the same sets, the same augmentation, batch, solver, schedule, total number of
+steps, and choice of checkpoint on the validation images. The exception is AlexNet (gland.config.ALEXNET).
 """
 
 import argparse
@@ -34,7 +33,6 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "lambda 0.75": {"lam": 0.75},
     "lambda 1": {"lam": 1.0},
 }
-RATE_FACTOR = {"alexnet": 0.1}  # with thousands of inputs to a unit, steps of the others' size throw its outputs about
 OURS = ("--network", "--fold", "--split-by", "--iterations", "--pretrain", "--out", "--resume", "--data")
 
 
@@ -77,7 +75,6 @@ def _job(title, network, changes, split, fold, options, training_options):
         *(() if fold is None else ("--fold", str(fold), "--folds", str(options.folds))),
     ]
     settings = config.complete(config.parser().parse_args(arguments)) | changes
-    settings["rate"] *= RATE_FACTOR.get(network, 1)
     name = title.lower().replace(" ", "-").replace(".", "")
     parts = [split, *(() if fold is None else (f"fold{fold}",)), name]
     return Job(title, split, settings, Path(options.out).joinpath(*parts))
