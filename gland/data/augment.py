@@ -29,7 +29,7 @@ class Recipe(NamedTuple):
     flip: bool = True  # mirrored half of the time
     scale: float = 0.3  # side length times exp(+-scale)
     shear: float = 0.1  # tangent of the angle
-    elastic: float = 6.0  # standard deviation of the displacement at the knots, pixels
+    elastic: float = 4.0  # standard deviation of the displacement at the knots, pixels
     stain: float = 0.3  # each stain's OD times 1 +- stain, plus +- stain / 5 (Tellez et al. 2018, arXiv:1808.05896)
     brightness: float = 0.15  # of 255, added
     contrast: float = 0.25  # times 1 +- contrast about the window's mean
