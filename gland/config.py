@@ -14,11 +14,16 @@ from gland.networks.multiloss import KINDS
 from gland.prior import PRIORS
 from gland.solver import SCHEDULES, SOLVERS
 
+# What a solver needs to do well; with the option --solver it comes along.
+SOLVER: dict[str, dict[str, Any]] = {
+    "muon": dict(rate=2e-3, momentum=0.95, decay=1e-2, clip=0.0),
+    "adam": dict(rate=1e-3, momentum=0.9, decay=1e-2, clip=0.0),
+    "sgd": dict(rate=0.05, momentum=0.9, decay=5e-4, clip=1.0),
+}
 # What a recipe sets; an option given on the command line wins over it.
 RECIPES: dict[str, dict[str, Any]] = {
     "default": dict(
-        pretrain=0, iterations=2400, batch=4, solver="muon", rate=2e-3, momentum=0.95, decay=1e-2, schedule="cosine", warmup=50,
-        clip=0.0, scale=0.45, crop=160, lam=0.05,
+        pretrain=0, iterations=2400, batch=4, solver="muon", **SOLVER["muon"], schedule="cosine", warmup=50, scale=0.45, crop=160, lam=0.05,
     ),
     "paper": dict(
         pretrain=2000, iterations=20000, batch=1, solver="sgd", rate=1e-5, momentum=0.99, decay=5e-4, schedule="constant",
@@ -78,7 +83,10 @@ def parser() -> Parser:
     _recipe_option(train, "iterations", int, "N", "steps of training")
     _recipe_option(train, "pretrain", int, "N", "steps of the joint network's classifier alone, before")
     _recipe_option(train, "batch", int, "N", "images in a step")
-    _recipe_option(train, "solver", str, None, "how a gradient becomes a step", choices=tuple(SOLVERS))
+    _recipe_option(
+        train, "solver", str, None, "how a gradient becomes a step; brings its own rate, momentum, decay, clip",
+        choices=tuple(SOLVERS),
+    )  # fmt: skip
     _recipe_option(train, "rate", float, "X", "learning rate")
     _recipe_option(train, "momentum", float, "X", "momentum, for adam beta1, in [0, 1)")
     _recipe_option(train, "decay", float, "X", "weight decay")
@@ -136,6 +144,8 @@ def complete(options: argparse.Namespace) -> dict[str, Any]:
         recipe |= ALEXNET
     if config["recipe"] == "default" and config["data"] is None:
         recipe |= PHANTOM if config["network"] in KINDS else {"iterations": PHANTOM["iterations"]}
+    if (solver := config.get("solver", recipe["solver"])) != recipe["solver"]:
+        recipe |= SOLVER[solver]
     config = recipe | config
     if config["network"] not in ("joint",):
         config["pretrain"] = 0

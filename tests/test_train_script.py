@@ -242,3 +242,18 @@ def test_help_groups_its_options_and_gives_their_defaults(tmp_path):
     for shown in (steps, f"(default: {default['lam']}; paper: 0.5)", "seconds between checkpoints"):
         assert shown in text
     assert "None" not in text and "default: True" not in text and "SUPPRESS" not in text
+
+
+def completed(*options):
+    c = config.complete(config.parser().parse_args(["--data", "images", *options]))
+    return c["solver"], c["rate"], c["momentum"], c["clip"]
+
+
+def test_a_solver_brings_what_it_needs_and_what_is_given_wins():
+    assert completed() == ("muon", 2e-3, 0.95, 0.0)
+    assert completed("--solver", "muon") == completed()
+    assert completed("--solver", "adam") == ("adam", 1e-3, 0.9, 0.0)
+    assert completed("--solver", "sgd", "--rate", "0.01") == ("sgd", 0.01, 0.9, 1.0)
+    assert completed("--recipe", "paper") == ("sgd", 1e-5, 0.99, 0.0)
+    assert completed("--recipe", "paper", "--solver", "muon")[1:3] == completed()[1:3]
+    assert completed("--network", "alexnet") == ("adam", 1e-4, 0.9, 0.0)
