@@ -23,19 +23,20 @@ SOLVER: dict[str, dict[str, Any]] = {
 # What a recipe sets; an option given on the command line wins over it.
 RECIPES: dict[str, dict[str, Any]] = {
     "default": dict(
-        pretrain=0, iterations=2400, batch=4, solver="muon", **SOLVER["muon"], schedule="cosine", warmup=50, scale=0.45, crop=160, lam=0.05,
+        pretrain=0, iterations=2400, batch=4, solver="muon", **SOLVER["muon"], schedule="cosine", warmup=50,
+        scale=0.45, crop=160, lam=0.05,
     ),
     "paper": dict(
         pretrain=2000, iterations=20000, batch=1, solver="sgd", rate=1e-5, momentum=0.99, decay=5e-4, schedule="constant",
         warmup=0, clip=0.0, scale=0.0, crop=224, lam=0.5,
     ),
 }  # fmt: skip
-# On the synthetic set, which is easier, the default recipe trains a narrower network on smaller windows and less long,
-# so that `python train.py` ends within minutes.
+# On the synthetic set, which is easier, the default recipe trains a narrower network and less long, so that
+# `python train.py` ends within minutes.
 PHANTOM = dict(width=8, iterations=900)
 # AlexNet sees windows as large as published. Its weights are nearly all fully connected, which Muon would leave to Adam, with
 # thousands of inputs to a unit, so that steps of the others' size throw its outputs about.
-ALEXNET = dict(crop=WINDOW, solver="adam", rate=1e-4, momentum=0.9)
+ALEXNET = SOLVER["adam"] | dict(solver="adam", rate=1e-4, crop=WINDOW)
 UNSET = argparse.SUPPRESS
 
 
