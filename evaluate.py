@@ -1,5 +1,6 @@
 """Evaluate a run, or segment and classify any image with it. `python evaluate.py --help` lists the options."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -18,7 +19,11 @@ def parser() -> console.Parser:
     )
     p.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute")
     p.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
-    p.add_argument("--tta", action="store_true", help="average over the eight flips and quarter turns")
+    p.add_argument(
+        "--tta",
+        action=argparse.BooleanOptionalAction,
+        help="average over the eight flips and quarter turns; default: yes, but for images so large that they come in tiles",
+    )
 
     measure = p.add_argument_group("measure")
     measure.add_argument("--data", metavar="DIR", help="data folder; default: the one that the run was trained on")
@@ -43,7 +48,7 @@ def main() -> None:
         return
     if o.run is None:
         raise InputError("name a run to measure (the folder that train.py printed), or images by --image FILE")
-    evaluation = evaluate_run(o.run, o.split, o.data, o.checkpoint, o.tta, o.postprocess, o.device)
+    evaluation = evaluate_run(o.run, o.split, o.data, o.checkpoint, o.tta is not False, o.postprocess, o.device)
     print(f"\n{evaluation}\nwritten to {evaluation.folder}: {', '.join(evaluation.files)}")
 
 

@@ -53,7 +53,7 @@ def evaluate_run(
     which: str = "test",
     data_folder: str | None = None,
     weights: str = "best",
-    tta: bool = False,
+    tta: bool = True,
     post: bool = True,
     device: str = "auto",
     overlays: bool = True,
@@ -108,7 +108,7 @@ def segment_files(
     run: str | Path,
     files: list[str],
     weights: str = "best",
-    tta: bool = False,
+    tta: bool | None = None,
     device: str = "auto",
     folder: Path | None = None,
 ) -> str:
@@ -116,7 +116,8 @@ def segment_files(
 
     Glands are separated as RUN/postprocess.json says, if the run was evaluated.
 
-    Large ones (gland/large.py) are segmented in tiles, and get only a mask, 255 where gland. A .npy file is an image too.
+    tta: average over flips and turns, None: but for large images (gland/large.py). Those are segmented in tiles, and get only a
+    mask, 255 where gland. A .npy file is an image too.
     Returns a table for the screen. Raises InputError; nothing is written if one file cannot be read.
     """
     run = Path(run)
@@ -135,7 +136,7 @@ def segment_files(
             continue
         image = image[:, :]
         nothing = np.zeros(image.shape[:2], np.int32)
-        prediction = predict(network, data.Sample(Path(file).stem, image, nothing, False), tta)
+        prediction = predict(network, data.Sample(Path(file).stem, image, nothing, False), tta is not False)
         glands = share = "-"
         if prediction.p_gland is not None:
             instances = postprocess.postprocess(prediction.p_gland[0], settings)

@@ -216,5 +216,17 @@ def test_other_options_do_not_mix_with_finished_runs(folder, tmp_path, capsys):
     assert command.main(given) == 0
     assert command.main([*given, "--rate", "0.5"]) == 2
     assert "rate" in capsys.readouterr().err
-    assert command.main([*given, "--tta"]) == 2
-    assert "--tta" in capsys.readouterr().err
+
+
+def test_another_way_to_predict_scores_again_and_trains_nothing(folder, tmp_path, monkeypatch):
+    given = arguments(folder, tmp_path, "--networks", "class", "--split-by", "image", "--width", "2")
+    assert command.main(given) == 0
+    before = {file.name: file.read_bytes() for file in (tmp_path / "image" / "multi-loss-class").iterdir()}
+    monkeypatch.setattr(runner.Training, "run", None)  # would be called to train
+    assert command.main([*given, "--no-tta"]) == 0
+    after = {file.name: file.read_bytes() for file in (tmp_path / "image" / "multi-loss-class").iterdir()}
+    assert {name for name in before if after[name] != before[name]} == {"scores.json"}
+    assert "flips" not in (tmp_path / "table1.md").read_text()
+    assert command.main(given) == 0
+    assert "flips" in (tmp_path / "table1.md").read_text()
+    assert (tmp_path / "image" / "multi-loss-class" / "scores.json").read_bytes() == before["scores.json"]

@@ -1,5 +1,6 @@
 """python -m gland.table1: see --help."""
 
+import argparse
 import sys
 
 from gland.console import Parser, call
@@ -31,7 +32,12 @@ def parser() -> Parser:
     p.add_argument(
         "--ablations", action="store_true", help="also the variants of the joint network, on the first split"
     )
-    p.add_argument("--tta", action="store_true", help="average predictions over the eight flips and quarter turns")
+    p.add_argument(
+        "--tta",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="average predictions over the eight flips and quarter turns; trained networks are scored again where it changes",
+    )
     p.add_argument(
         "--protocol",
         choices=("split", "glas"),

@@ -29,14 +29,16 @@ def run(jobs: Sequence[Job], options: argparse.Namespace) -> str:
     source, samples = (options.data, data.read(options.data, progress=True)) if options.data else phantom_samples()
     for job in jobs:
         _split(job, samples)  # a split that cannot be made is said before the first network is trained
-        _check_same(job, options.tta)
+        _check_same(job)
     results: dict[Path, dict[str, Any]] = {}
     bar = tqdm(jobs, desc="networks", unit="network")
     for job in bar:
         done = job.folder / SCORES
+        bar.set_postfix_str(f"{job.title}, {job.folder.relative_to(folder)}; {_left(jobs, results)}")
         if not done.exists():
-            bar.set_postfix_str(f"{job.title}, {job.folder.relative_to(folder)}; {_left(jobs, results)}")
             _do(job, samples, source, options.tta)
+        elif json.loads(done.read_text())["tta"] != options.tta:
+            _score(job, samples, options.tta, json.loads(done.read_text()))
         results[job.folder] = json.loads(done.read_text())
         text = report.write(folder, *_entries(jobs, results), _heading(options, source))
     return text
@@ -52,17 +54,24 @@ def _do(job: Job, samples: list[data.Sample], source: str, tta: bool) -> None:
         training.restore()
     else:
         checkpoint.save_config(job.folder, config)
-    result: dict[str, Any] = {"rows": [], "note": "", "tta": tta}
+    result: dict[str, Any] = {"rows": [], "note": ""}
     try:
         training.run()
-        network = checkpoint.load_network(job.folder, "best", config["device"])
-        result |= _test(network, data.choose(samples, split.val), data.choose(samples, split.test), tta)
     except Diverged as error:
         result["note"] = f"diverged: {error}"
     result["seconds"] = training.rows[-1]["seconds"] if training.rows else 0.0
-    write_text(job.folder / SCORES, json.dumps(result, indent=1) + "\n")
+    _score(job, samples, tta, result)
     if (job.folder / "best.npz").exists():
         (job.folder / "last.npz").unlink(missing_ok=True)  # AlexNet's holds 0.5 GB, and nothing is left to resume
+
+
+def _score(job: Job, samples: list[data.Sample], tta: bool, result: dict[str, Any]) -> None:
+    """Write the scores of a trained network beside what is known of its training; of one that diverged there are none."""
+    if not result["note"]:
+        split = _split(job, samples)
+        network = checkpoint.load_network(job.folder, "best", job.config["device"])
+        result |= _test(network, data.choose(samples, split.val), data.choose(samples, split.test), tta)
+    write_text(job.folder / SCORES, json.dumps(result | {"tta": tta}, indent=1) + "\n")
 
 
 def _test(network: Any, val: list[data.Sample], test: list[data.Sample], tta: bool) -> dict[str, Any]:
@@ -92,10 +101,8 @@ def _split(job: Job, samples: list[data.Sample]) -> data.Split:
     return data.Split(fold.train + fold.val, fold.test, test)
 
 
-def _check_same(job: Job, tta: bool) -> None:
+def _check_same(job: Job) -> None:
     """A run folder that is there already must have been made by the same options."""
-    if (job.folder / SCORES).exists() and json.loads((job.folder / SCORES).read_text())["tta"] != tta:
-        raise InputError(f"{job.folder} was scored {'without' if tta else 'with'} --tta; choose another --out")
     if not (job.folder / "config.json").exists():
         return
     before = checkpoint.load_config(job.folder)
