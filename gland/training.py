@@ -31,6 +31,7 @@ COLUMNS = (
     "val_loss", "val_class_accuracy", "val_class_score", "val_pixel_accuracy", "val_dsc", "seconds",
 )  # fmt: skip
 SUMS = ("loss", "loss_class", "loss_seg", "class_accuracy", "pixel_accuracy")
+ORDER = "kernels first"  # of the numbers in the solver's state; gland/networks/base.py
 TOTALS = 7  # the sums, how many steps are in them, and the first whose loss was not finite; gland/ops/host_tally.py
 
 
@@ -189,7 +190,7 @@ class Training:
         state = {
             "phase": self.phase, "step": self.step, "best": self.best, "seconds": self._elapsed(),
             "sums": sums, "counted": counted, "rows": self.rows,
-            "finished": self.phase == len(self.phases),
+            "finished": self.phase == len(self.phases), "order": ORDER,
         }  # fmt: skip
         path = self.folder / "last.npz"
         checkpoint.save(path, self.network.parameters(), state, **self.solver.state)
@@ -202,6 +203,10 @@ class Training:
         self.network.load(parameters, str(path))
         if arrays.keys() != self.solver.state.keys():
             raise InputError(f"{path} holds weights but not where the training stood; it cannot be resumed from")
+        if state.get("order") != ORDER:
+            raise InputError(
+                f"{path} was written by an earlier version, which cannot be gone on with; train the run anew"
+            )
         for name, values in self.solver.state.items():
             values[...] = self.device.to_device(arrays[name])
         self.phase, self.step, self.best, self.seconds = (state[k] for k in ("phase", "step", "best", "seconds"))

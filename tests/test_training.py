@@ -93,7 +93,7 @@ def test_an_interrupted_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path
     assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
 
 
-@pytest.mark.parametrize("lost", ["mean", "square"])
+@pytest.mark.parametrize("lost", ["velocity", "mean", "square"])
 def test_a_moment_lost_on_resume_would_be_noticed(tmp_path, lost):
     training(tmp_path / "whole").run()
     stopped = training(tmp_path / "stopped")
@@ -162,6 +162,16 @@ def test_weights_alone_are_not_resumed_from(tmp_path):
     training(tmp_path).run()
     (tmp_path / "best.npz").replace(tmp_path / "last.npz")
     with pytest.raises(InputError, match=r"last\.npz holds weights but not where the training stood"):
+        training(tmp_path).restore()
+
+
+def test_a_solvers_state_in_another_order_is_not_resumed_from(tmp_path):
+    training(tmp_path).run()
+    path = tmp_path / "last.npz"
+    parameters, state, arrays = checkpoint.load(path)
+    del state["order"]
+    checkpoint.save(path, parameters, state, **arrays)
+    with pytest.raises(InputError, match=r"last\.npz was written by an earlier version"):
         training(tmp_path).restore()
 
 
