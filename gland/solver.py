@@ -179,7 +179,9 @@ def orthogonal(g: np.ndarray, polynomial: tuple[float, float, float] = POLYNOMIA
     a, b, c = polynomial
     tall = g if g.shape[0] >= g.shape[1] else g.T
     square = ops.linear_w(tall, tall)  # x^T x
-    norm = square.trace() ** 0.5 or 1.0
+    norm = square.trace() ** 0.5
+    if norm < 1e-15:  # of a dead kernel, whose squares are about to underflow: it has no directions any more
+        return g * 0
     square, q = square / norm / norm, np.eye(len(square), dtype=g.dtype) / norm
     for _ in range(5):
         r = b * square + c * (square @ square)

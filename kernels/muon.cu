@@ -50,10 +50,10 @@ __global__ void __launch_bounds__(256) begin(const int4* __restrict__ table, T* 
   const int n = m.n();
   T trace = 0;
   for (int i = threadIdx.x; i < n; i += blockDim.x) trace += square[m.square + i * n + i];
-  const T sum = block_sum(trace), norm = sum == 0 ? T(1) : sqrt(sum);
+  const T sum = block_sum(trace), norm = sum < T(1e-30) ? T(1) : sqrt(sum);
   for (int i = threadIdx.x; i < n * n; i += blockDim.x) {
     square[m.square + i] = square[m.square + i] / norm / norm;
-    q[m.square + i] = i / n == i % n ? 1 / norm : T(0);
+    q[m.square + i] = i / n == i % n && !(sum < T(1e-30)) ? 1 / norm : T(0);
   }
 }
 
