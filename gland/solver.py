@@ -135,10 +135,7 @@ class Muon:
         """What a checkpoint has to keep, by name."""
         return {"velocity": self.velocity, "mean": self.mean, "square": self.square}
 
-    @staticmethod
-    def rate_at(step: int, rate: float) -> float:
-        """What `step` takes as its rate at step 0, 1, ... of a phase: here the scheduled rate itself."""
-        return rate
+    rate_at = staticmethod(SGD.rate_at)
 
     def step(self, rate: float | Array) -> None:
         """One update with the gradients gathered so far; the rate may be a 0-d array where the network lives."""
@@ -180,7 +177,7 @@ def orthogonal(g: np.ndarray, polynomial: tuple[float, float, float] = POLYNOMIA
     tall = g if g.shape[0] >= g.shape[1] else g.T
     square = ops.linear_w(tall, tall)  # x^T x
     norm = square.trace() ** 0.5
-    if norm < 1e-15:  # of a dead kernel, whose squares are about to underflow: it has no directions any more
+    if norm < 1e-15:  # of a dead kernel: its squares underflow, and a step made of them would be wild
         return g * 0
     square, q = square / norm / norm, np.eye(len(square), dtype=g.dtype) / norm
     for _ in range(5):

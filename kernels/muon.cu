@@ -43,17 +43,19 @@ __global__ void __launch_bounds__(256) gram(const T* __restrict__ g, const int4*
   }
 }
 
-// square /= |g|^2,  q = I / |g|.  grid: matrices
+// square /= |g|^2,  q = I / |g|, or 0 for a dead kernel.  grid: matrices
 template <typename T>
 __global__ void __launch_bounds__(256) begin(const int4* __restrict__ table, T* __restrict__ square, T* __restrict__ q) {
   const Shape m(table[blockIdx.x]);
   const int n = m.n();
   T trace = 0;
   for (int i = threadIdx.x; i < n; i += blockDim.x) trace += square[m.square + i * n + i];
-  const T sum = block_sum(trace), norm = sum < T(1e-30) ? T(1) : sqrt(sum);
+  trace = block_sum(trace);
+  const bool dead = trace < T(1e-30);
+  const T norm = dead ? T(1) : sqrt(trace);
   for (int i = threadIdx.x; i < n * n; i += blockDim.x) {
     square[m.square + i] = square[m.square + i] / norm / norm;
-    q[m.square + i] = i / n == i % n && !(sum < T(1e-30)) ? 1 / norm : T(0);
+    q[m.square + i] = i / n == i % n && !dead ? 1 / norm : T(0);
   }
 }
 

@@ -208,7 +208,7 @@ def test_straighten(there):
         kernels.append(Kernel(rows, columns, start))
         start += rows * columns
     g = RNG(0).standard_normal(start)
-    g[-10:] = 0
+    g[-10:] = 1e-16  # a dead kernel takes no step
     found = solver.straighten(there(g), kernels, solver.POLYNOMIAL)
     assert_close(found, solver.straighten(g, kernels, solver.POLYNOMIAL))
     assert not backend.to_host(found)[-10:].any()

@@ -34,19 +34,19 @@ def run(jobs: Sequence[Job], options: argparse.Namespace) -> str:
     bar = tqdm(jobs, desc="networks", unit="network")
     for job in bar:
         done = job.folder / SCORES
-        bar.set_postfix_str(f"{job.title}, {job.folder.relative_to(folder)}; {_left(jobs, results)}")
-        if not done.exists():
-            _do(job, samples, source, options.tta)
-        elif json.loads(done.read_text())["tta"] != options.tta:
-            _score(job, samples, options.tta, json.loads(done.read_text()))
+        result = json.loads(done.read_text()) if done.exists() else None
+        if result is None or result["tta"] != options.tta:
+            bar.set_postfix_str(f"{job.title}, {job.folder.relative_to(folder)}; {_left(jobs, results)}")
+            split = _split(job, samples)
+            result = _train(job, split, samples, source) if result is None else result
+            _score(job, split, samples, options.tta, result)
         results[job.folder] = json.loads(done.read_text())
         text = report.write(folder, *_entries(jobs, results), _heading(options, source))
     return text
 
 
-def _do(job: Job, samples: list[data.Sample], source: str, tta: bool) -> None:
-    """Train and test one network, and write its scores."""
-    split = _split(job, samples)
+def _train(job: Job, split: data.Split, samples: list[data.Sample], source: str) -> dict[str, Any]:
+    """Train one network. Returns what its scores.json says of the training."""
     kept = {"by": job.config["split_by"], "fold": job.config["fold"], "seed": job.config["seed"], **split._asdict()}
     config = job.config | {"data": str(Path(source).resolve()), "split": kept}
     training = Training(config, job.folder, data.choose(samples, split.train), data.choose(samples, split.val))
@@ -60,18 +60,17 @@ def _do(job: Job, samples: list[data.Sample], source: str, tta: bool) -> None:
     except Diverged as error:
         result["note"] = f"diverged: {error}"
     result["seconds"] = training.rows[-1]["seconds"] if training.rows else 0.0
-    _score(job, samples, tta, result)
-    if (job.folder / "best.npz").exists():
-        (job.folder / "last.npz").unlink(missing_ok=True)  # AlexNet's holds 0.5 GB, and nothing is left to resume
+    return result
 
 
-def _score(job: Job, samples: list[data.Sample], tta: bool, result: dict[str, Any]) -> None:
+def _score(job: Job, split: data.Split, samples: list[data.Sample], tta: bool, result: dict[str, Any]) -> None:
     """Write the scores of a trained network beside what is known of its training; of one that diverged there are none."""
     if not result["note"]:
-        split = _split(job, samples)
         network = checkpoint.load_network(job.folder, "best", job.config["device"])
         result |= _test(network, data.choose(samples, split.val), data.choose(samples, split.test), tta)
     write_text(job.folder / SCORES, json.dumps(result | {"tta": tta}, indent=1) + "\n")
+    if (job.folder / "best.npz").exists():
+        (job.folder / "last.npz").unlink(missing_ok=True)  # AlexNet's holds 0.5 GB, and nothing is left to resume
 
 
 def _test(network: Any, val: list[data.Sample], test: list[data.Sample], tta: bool) -> dict[str, Any]:
