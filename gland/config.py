@@ -16,7 +16,7 @@ from gland.solver import SCHEDULES, SOLVERS
 
 # What a solver needs to do well; with the option --solver it comes along.
 SOLVER: dict[str, dict[str, Any]] = {
-    "muon": dict(rate=2e-3, momentum=0.95, decay=1e-2, clip=0.0),
+    "muon": dict(rate=2e-3, momentum=0.95, decay=0.5, clip=0.0),
     "adam": dict(rate=1e-3, momentum=0.9, decay=1e-2, clip=0.0),
     "sgd": dict(rate=0.05, momentum=0.9, decay=5e-4, clip=1.0),
 }

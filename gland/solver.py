@@ -22,10 +22,11 @@ in neural networks", with the length of a step and the decay of Liu et al. (2025
 
     v <- mu v + dL/dW,   g = mu v + dL/dW        W <- W - alpha (0.2 sqrt(max(m, n)) orthogonal(g) + decay W)
 
-The factor gives the step a root mean square of about 0.2 an element, as large as Adam's; so one rate serves both. Biases, layers
-that give logits and fully connected layers (of AlexNet: orthogonal would take longer than the rest of the step) are Adam's, with
-beta1 = beta2 = mu. Departs from source: with equal betas, Adam's corrections for its first steps amount to a warm-up less,
-sqrt(1 - mu^t), and are left out.
+The factor gives the step a root mean square of about 0.2 an element, as large as Adam's; so one rate serves both. The decay
+bounds what a kernel can grow to: its spectral norm stays below 0.25 sqrt(max(m, n)) / decay. Biases, layers that give logits and
+fully connected layers (of AlexNet: orthogonal would take longer than the rest of the step) are Adam's, with beta1 = beta2 = mu.
+Departs from source: with equal betas, Adam's corrections for its first steps amount to a warm-up less, sqrt(1 - mu^t), and are
+left out.
 """
 
 import math

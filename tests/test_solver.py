@@ -122,6 +122,21 @@ def test_muon_without_nesterovs_look_ahead_would_be_noticed(monkeypatch):
         test_muon_moves_kernels_along_the_orthogonal_gradient_and_the_rest_as_adam(None)
 
 
+def grown(decay):
+    """The largest spectral norm of a kernel after 200 steps along one gradient, which draws it as far as any can."""
+    rng, shape = np.random.default_rng(1), (18, 6)
+    net = Flat(rng.standard_normal(18 * 6 + 1), rng.standard_normal(18 * 6 + 1), shape)  # the last is Adam's
+    solver = Muon(net, 0.95, decay)
+    for _ in range(200):
+        solver.step(0.1)
+    return np.linalg.norm(net.flat[:-1].reshape(shape), 2)
+
+
+def test_weight_decay_bounds_every_kernel_that_muon_moves():
+    bound = 0.25 * 18**0.5 / 0.5
+    assert bound / 2 < grown(0.5) < bound < grown(0.0)
+
+
 @pytest.mark.parametrize("network", [MultiLoss("joint", 2), MultiLoss("class", 2), UNet(2), AlexNet(6)])
 def test_the_kernels_are_the_weights_of_hidden_convolutions_and_lie_first(network):
     expected = [p for path, p in network.parameters().items() if p.ndim == 4 and not path.endswith("score.w")]

@@ -34,11 +34,11 @@ def test_all_five_systems_get_one_protocol():
     configs = [job.config for job in jobs.plan(options("--split-by", "image", "--iterations", "100"), [])]
     assert [c["network"] for c in configs] == ["alexnet", "class", "unet", "seg", "joint"]
     assert {(c["pretrain"], c["iterations"]) for c in configs} == {(0, 100)}
-    same = ("batch", "decay", "schedule", "warmup", "clip", "scale", "augment", "seed", "split_by")
+    same = ("batch", "schedule", "warmup", "clip", "scale", "augment", "seed", "split_by")
     assert all(len({c[name] for c in configs}) == 1 for name in same)
     assert [c["crop"] for c in configs] == [224, 160, 160, 160, 160]  # AlexNet's input has one size
-    alexnet, *others = ((c["solver"], c["rate"], c["momentum"]) for c in configs)
-    assert len(set(others)) == 1 and alexnet == ("adam", 1e-4, 0.9)
+    alexnet, *others = ((c["solver"], c["rate"], c["momentum"], c["decay"]) for c in configs)
+    assert len(set(others)) == 1 and alexnet == ("adam", 1e-4, 0.9, 1e-2)
 
 
 def test_folds_splits_and_ablations_multiply():
