@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from gland.postprocess import CANDIDATES, OFF, Settings, choose, drop_small, fill_holes, postprocess, separate
+from gland.postprocess import CANDIDATES, OFF, USUAL, Settings, choose, drop_small, fill_holes, postprocess, separate
 
 
 def disc(shape, centre, radius):
@@ -133,26 +133,34 @@ def count_error(instances, truth):
 def test_choose_finds_the_separation_that_the_truth_asks_for(touching):
     left, right = touching
     truth = left + 2 * (right & ~left)
-    settings_, score = choose([np.where(truth > 0, 0.9, 0.1)], [truth], count_error)
+    settings_, score = choose([np.where(truth > 0, 0.9, 0.1)], [truth], count_error, OFF)
     assert score == 0 and settings_.separation == 11 and settings_.threshold == 0.5 and settings_.smallest == 1
 
 
-def test_choose_switches_nothing_on_that_brings_nothing():
+@pytest.mark.parametrize("start", [OFF, USUAL._replace(smallest=200)])
+def test_choose_changes_nothing_that_brings_nothing(start):
     mask = disc((40, 40), (20, 20), 10)
-    assert choose([np.where(mask, 0.9, 0.1)], [mask.astype(int)], count_error) == (OFF, 0.0)
+    assert choose([np.where(mask, 0.9, 0.1)], [mask.astype(int)], count_error, start) == (start, 0.0)
+
+
+def test_choose_leaves_the_usual_where_it_drops_what_is_there():
+    mask = disc((40, 40), (20, 20), 10)  # 314 pixels
+    settings, score = choose([np.where(mask, 0.9, 0.1)], [mask.astype(int)], count_error)
+    assert score == 0 and settings == USUAL._replace(smallest=200)
 
 
 def test_choose_is_not_better_than_trying_its_own_candidates():
     """The mean that choose reports is the mean that its settings give: nothing is remembered from another candidate."""
     p = [ndimage.gaussian_filter(np.random.default_rng(k).random((50, 50)), 3) * 2 - 0.5 for k in range(2)]
     truth = [separate(random_mask(k, size=50), 2.0) for k in range(2)]
-    best, score = choose(p, truth, count_error, rounds=1)
+    best, score = choose(p, truth, count_error, OFF)
     assert score == np.mean([count_error(postprocess(q, best), t) for q, t in zip(p, truth, strict=True)])
     assert score >= np.mean([count_error(postprocess(q, OFF), t) for q, t in zip(p, truth, strict=True)])
 
 
-def test_off_is_among_the_candidates():
-    assert all(getattr(OFF, name) in values for name, values in CANDIDATES.items())
+def test_off_and_the_usual_are_among_the_candidates_and_the_threshold_is_not_chosen():
+    assert all(getattr(s, name) in values for s in (OFF, USUAL) for name, values in CANDIDATES.items())
+    assert CANDIDATES.keys() == set(Settings._fields) - {"threshold"} and USUAL.threshold == OFF.threshold == 0.5
 
 
 def test_a_separation_that_cuts_nothing_is_caught(touching, monkeypatch):

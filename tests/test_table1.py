@@ -129,7 +129,7 @@ def test_glas_parts_stand_beside_the_published_methods():
 
 @pytest.fixture(autouse=True)
 def few_candidates(monkeypatch):
-    monkeypatch.setattr(postprocess, "CANDIDATES", {"threshold": (0.5, 0.6), "smallest": (1, 400)})
+    monkeypatch.setattr(postprocess, "CANDIDATES", {"separation": (0.0, 4.0), "smallest": (1, 400)})
 
 
 @pytest.fixture(scope="module")
