@@ -87,7 +87,7 @@ def evaluate_run(
         f"{len(rows)} {which} images of {fields} visual fields, split by {split['by']}, seed {split['seed']}"
         + (f", fold {split['fold']}" if split["fold"] is not None else "")
         + (", averaged over flips and turns" if tta else "")
-        + (f", post-processing {tuple(settings)}" if post else "")
+        + (f"; post-processing: {settings}" if post else "")
     )
     files = ["table.csv", "table.json", "images.csv"]
     files += ["figure2.png"] if shown else []

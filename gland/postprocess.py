@@ -23,6 +23,15 @@ class Settings(NamedTuple):
     separation: float = 0.0  # necks narrower than twice this are cut; 0 cuts nothing
     smallest: int = 1  # glands of less area are dropped
 
+    def __str__(self) -> str:
+        done = [
+            f"gland from {self.threshold} on" * (self.threshold != 0.5),
+            f"holes to {self.largest_hole} pixels filled" * (self.largest_hole > 0),
+            f"necks below {2 * self.separation:g} pixels cut" * (self.separation > 0),
+            f"glands below {self.smallest} pixels dropped" * (self.smallest > 1),
+        ]
+        return ", ".join(filter(None, done)) or "none"
+
 
 OFF = Settings()
 # Where a choice starts, found on held-out images: docs/results.md.

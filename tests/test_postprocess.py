@@ -158,6 +158,12 @@ def test_choose_is_not_better_than_trying_its_own_candidates():
     assert score >= np.mean([count_error(postprocess(q, OFF), t) for q, t in zip(p, truth, strict=True)])
 
 
+def test_settings_say_in_words_what_is_done():
+    assert str(OFF) == "none"
+    assert str(USUAL) == "holes to 1600 pixels filled, necks below 8 pixels cut, glands below 800 pixels dropped"
+    assert str(Settings(threshold=0.4)) == "gland from 0.4 on"
+
+
 def test_off_and_the_usual_are_among_the_candidates_and_the_threshold_is_not_chosen():
     assert all(getattr(s, name) in values for s in (OFF, USUAL) for name, values in CANDIDATES.items())
     assert CANDIDATES.keys() == set(Settings._fields) - {"threshold"} and USUAL.threshold == OFF.threshold == 0.5
