@@ -46,6 +46,14 @@ def test_a_lucky_image_does_not_outweigh_the_segmentation():
     assert by_accuracy[0] > by_accuracy[1]  # the rule that would choose wrongly
 
 
+def test_a_class_score_that_wavers_does_not_outweigh_the_segmentation():
+    half_way, end = Validation(0.27, 1.0, 0.988, 0.904, 0.898), Validation(0.30, 0.9, 0.921, 0.915, 0.906)
+    assert end.merit > half_way.merit
+    equally = [np.mean([v.class_score, v.pixel_accuracy, v.dsc]) for v in (half_way, end)]
+    assert equally[0] > equally[1]  # the rule that would choose wrongly
+    assert half_way.merit > half_way._replace(class_score=0.5).merit
+
+
 def test_parts_that_a_network_has_not_are_left_out():
     assert Validation(0.0, None, None, 0.8, 0.6).merit == pytest.approx(0.7)
     assert Validation(0.0, 1.0, 0.9, None, None).merit == pytest.approx(0.9)
