@@ -118,22 +118,21 @@ def choose(
     truth: Sequence[np.ndarray],
     score: Callable[[np.ndarray, np.ndarray], float] = object_merit,
     start: Settings = USUAL,
-    rounds: int = 1,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> tuple[Settings, float]:
     """The settings with the best mean of score(instances, truth) over validation images, and that mean.
 
-    One setting at a time, over its CANDIDATES, the others held; `rounds` times through all of them, from start on. Of equal
-    candidates the one closest to start wins, so that nothing is changed that brings nothing.
+    One setting after the other, over its CANDIDATES, the others held, from start on. Of equal candidates the one closest to
+    start wins, so that nothing is changed that brings nothing.
     """
 
     def mean_score(settings: Settings) -> float:
         return float(np.mean([score(postprocess(p, settings), t) for p, t in zip(p_gland, truth, strict=True)]))
 
     best, best_score = start, mean_score(start)
-    for name in progress(list(CANDIDATES) * rounds):
-        usual, before = getattr(start, name), best
-        for value in sorted(CANDIDATES[name], key=lambda v: abs(v - usual)):
+    for name in progress(list(CANDIDATES)):
+        at_start, before = getattr(start, name), best
+        for value in sorted(CANDIDATES[name], key=lambda v: abs(v - at_start)):
             candidate = before._replace(**{name: value})
             if candidate != before and (found := mean_score(candidate)) > best_score:
                 best, best_score = candidate, found

@@ -26,8 +26,8 @@ class Validation(NamedTuple):
         the class score: from one checkpoint to the next that of nine images moves by 0.05, the others by 0.01 (docs/results.md).
         """
         weighed = (self.class_score, 0.1), (self.pixel_accuracy, 1.0), (self.dsc, 1.0)
-        known = [(v, weight) for v, weight in weighed if v is not None]
-        return sum(v * weight for v, weight in known) / sum(weight for _, weight in known) - 0.01 * self.loss
+        values, weights = zip(*((v, weight) for v, weight in weighed if v is not None), strict=True)
+        return float(np.average(values, weights=weights)) - 0.01 * self.loss
 
 
 def validate(network: Any, samples: Sequence[Sample]) -> Validation:
