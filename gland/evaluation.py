@@ -12,7 +12,7 @@ from gland import checkpoint, data, figures, large, postprocess
 from gland.errors import InputError
 from gland.files import write_atomic, write_text
 from gland.report import aligned, write_csv
-from gland.scores import COLUMNS, MORE_COLUMNS, PAPER, Row, figure, predict, score
+from gland.scores import COLUMNS, MORE_COLUMNS, PAPER, Row, choose_settings, figure, predict, score
 
 SETS = ("train", "val", "test", "all", "testA", "testB")
 
@@ -69,7 +69,8 @@ def evaluate_run(
     chosen = _choose(samples, config["split"], which)
     settings = postprocess.OFF
     if post:
-        settings = _settings(network, config, data.read(config["data"]) if data_folder else samples, tta)
+        own = data.read(config["data"]) if data_folder else samples
+        settings = choose_settings(network, data.choose(own, config["split"]["val"]), tta)
         write_text(run / "postprocess.json", json.dumps(settings._asdict()) + "\n")
     folder = run / "evaluation" / which
     rows, shown = [], []
@@ -192,16 +193,6 @@ def _choose(samples, split, which):
             f"the data folder has no images of part {which}; put {which}_N there, or choose another --split"
         )
     return chosen
-
-
-def _settings(network, config, samples, tta):
-    """Post-processing that is best for the validation images of the run's own data."""
-    val = data.choose(samples, config["split"]["val"])
-    with tqdm(val, desc="validation", unit="image", leave=False) as bar:
-        maps = [predict(network, s, tta).p_gland for s in bar]
-    if maps[0] is None:
-        return postprocess.OFF
-    return postprocess.choose([p[0] for p in maps], [s.instances for s in val])[0]
 
 
 def _examples(shown):

@@ -76,8 +76,9 @@ def separate(mask: np.ndarray, radius: float) -> np.ndarray:
         return regions.astype(np.int32)
     distance = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"))[1:-1, 1:-1]
     seeds, parts = ndimage.label(distance > radius, EIGHT)
-    region_of_seed = ndimage.maximum(regions, seeds, np.arange(1, parts + 1)).astype(int)
-    divided = np.flatnonzero(np.bincount(region_of_seed, minlength=count + 1) > 1)
+    region_of_seed = np.zeros(parts + 1, int)
+    region_of_seed[seeds] = regions  # number 0 is no seed
+    divided = np.flatnonzero(np.bincount(region_of_seed[1:], minlength=count + 1) > 1)
     boxes = ndimage.find_objects(regions)
     instances = regions.astype(np.int64)
     for number in divided:

@@ -6,9 +6,11 @@ the annotation as drawn. The class is the one with the larger score of the whole
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from gland import backend, ops, postprocess
 from gland.data import Sample, quadrants, resize, to_input
@@ -97,6 +99,16 @@ def score(
             row[f"{side}_known_area"] = float(areas[known].sum())
             row[f"{side}_hausdorff"] = float(areas[known] @ distances[known])
     return {k: v for k, v in row.items() if not (isinstance(v, float) and np.isnan(v))}
+
+
+def choose_settings(network: Any, val: Sequence[Sample], tta: bool = False) -> postprocess.Settings:
+    """The post-processing that is best for the validation images; none for a network without a map, or without images."""
+    bar = partial(tqdm, leave=False, dynamic_ncols=True)
+    predictions = (predict(network, s, tta) for s in bar(val, desc="validation", unit="image"))
+    maps = [p.p_gland[0] for p in predictions if p.p_gland is not None]
+    if not maps:
+        return postprocess.OFF
+    return postprocess.choose(maps, [s.instances for s in val], progress=partial(bar, desc="post-processing"))[0]
 
 
 def _separate(instances: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 stopped goes on to the bits of one that was not, and one that is finished is not touched again."""
 
 import argparse
-import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from gland import checkpoint, data, postprocess, scores
+from gland import checkpoint, data, scores
 from gland.errors import InputError
 from gland.files import write_text
 from gland.run import phantom_samples
@@ -75,12 +74,7 @@ def _score(job: Job, split: data.Split, samples: list[data.Sample], tta: bool, r
 
 def _test(network: Any, val: list[data.Sample], test: list[data.Sample], tta: bool) -> dict[str, Any]:
     """The scores of every test image, after the post-processing that is best for the validation images."""
-    settings = postprocess.OFF
-    seen = [scores.predict(network, s, tta) for s in tqdm(val, desc="validating", unit="image", leave=False)]
-    if seen and seen[0].p_gland is not None:
-        maps, truth = [p.p_gland[0] for p in seen], [s.instances for s in val]
-        bar = functools.partial(tqdm, desc="post-processing", unit="setting", leave=False)
-        settings, _ = postprocess.choose(maps, truth, progress=bar)
+    settings = scores.choose_settings(network, val, tta)
     rows = [
         scores.score(network, s, scores.predict(network, s, tta), settings)
         for s in tqdm(test, desc="testing", unit="image", leave=False)
