@@ -63,7 +63,7 @@ def parser() -> Parser:
         type=int,
         metavar="W",
         default=UNSET,
-        help=f"channels of the first stage (default: 16; synthetic set: {PHANTOM['width']}; alexnet: 96)",
+        help=f"channels of the first stage (default: 16; alexnet: 96; synthetic set: {PHANTOM['width']}, but unet: 16)",
     )
     net.add_argument("--no-skip", dest="skip", action="store_false", help="no skip connections, as in the paper's text")
     net.add_argument("--prior", choices=tuple(PRIORS), default="gradient", help="what Eq. 3 is turned into")
@@ -115,9 +115,14 @@ def parser() -> Parser:
 
 
 def _recipe_option(group: Any, name: str, kind: type, metavar: str | None, text: str, **options: Any) -> None:
-    """An option whose default is the recipe's; the help names every recipe's value."""
+    """An option whose default is the recipe's; the help names the value of every recipe that has its own."""
     key = options.get("dest", name)
-    values = {"default": RECIPES["default"][key], "synthetic set": PHANTOM.get(key), "paper": RECIPES["paper"][key]}
+    values = {
+        "default": RECIPES["default"][key],
+        "alexnet": ALEXNET.get(key),
+        "synthetic set": PHANTOM.get(key),
+        "paper": RECIPES["paper"][key],
+    }
     shown = "; ".join(f"{recipe}: {value}" for recipe, value in values.items() if value is not None)
     group.add_argument(f"--{name}", type=kind, metavar=metavar, default=UNSET, help=f"{text} ({shown})", **options)
 

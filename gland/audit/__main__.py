@@ -1,4 +1,4 @@
-"""python -m gland.audit"""
+"""Compare every equation and layer with plain loops, complex-step derivatives and the adjoint identity."""
 
 import argparse
 import os

@@ -1,7 +1,7 @@
 """The multi-loss network: classifier and segmenter joined by the prior, and its whole gradient by hand.
 
-The paper's Figure 1 is lost; this network is consistent with the paper's text. Class-only is the left half; seg-only is
-the same network without f, Q and L_c.
+Written from the paper's text without its Figure 1: consistent with the one, perhaps not with the other. Class-only is the
+left half; seg-only is the same network without f, Q and L_c.
 """
 
 from functools import partial
