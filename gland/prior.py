@@ -31,7 +31,7 @@ def probability_score_grad(logits: Array, l: Array) -> Array:
     """Eq. (3), literally:  dQ_l/da_m = Q_l (delta_lm - Q_m).   l (N,)  ->  (N, L)"""
     q = ops.softmax(logits)
     one_hot = _one_hot(l, logits)
-    return (q * one_hot).sum(axis=1, keepdims=True) * (one_hot - q)
+    return (q * one_hot).sum(axis=1, keepdims=True) * _from_others(q, one_hot)
 
 
 def probability_score_curvature(logits: Array, l: Array, ta: Array) -> Array:
@@ -39,13 +39,19 @@ def probability_score_curvature(logits: Array, l: Array, ta: Array) -> Array:
     q = ops.softmax(logits)
     one_hot = _one_hot(l, logits)
     q_l = (q * one_hot).sum(axis=1, keepdims=True)
-    centred = ta - (q * ta).sum(axis=1, keepdims=True)
-    return q_l * ((one_hot - q) * (centred * one_hot).sum(axis=1, keepdims=True) - q * centred)
+    centred = (q[:, None] * (ta[:, :, None] - ta[:, None])).sum(axis=2)
+    return q_l * (_from_others(q, one_hot) * (centred * one_hot).sum(axis=1, keepdims=True) - q * centred)
+
+
+def _from_others(q, one_hot):
+    """d_l - Q, its l-th number 1 - Q_l as the sum of all others: as it stands it would be rounded to 0 where Q_l is nearly 1."""
+    others = q * (1 - one_hot)
+    return one_hot * others.sum(axis=1, keepdims=True) - others
 
 
 def margin_score_grad(logits: Array, l: Array) -> Array:
     """d(a_l - mean of the other logits)/da. With two classes dQ_l/da is this times Q_l (1 - Q_l), a factor that the division
-    by the maximum takes out: the same f, without the factor's underflow in float32 (3e-11 at Q = 1.000)."""
+    by the maximum takes out: the same f, but the factor underflows in float32 where the classifier is very sure."""
     one_hot = _one_hot(l, logits)
     others = logits.shape[1] - 1
     return (one_hot * (1 + 1 / others) - 1 / others).astype(logits.dtype)

@@ -11,8 +11,8 @@ RNG = np.random.default_rng(0)
 LOGITS, L = RNG.standard_normal((3, 2)), np.array([0, 1, 1])
 
 
-def classifier(seed=0):
-    net = MultiLoss("class", width=1, seed=seed, dtype=float)
+def classifier(seed=0, dtype=float):
+    net = MultiLoss("class", width=1, seed=seed, dtype=dtype)
     for p in net.parameters().values():
         p += 0.1 * np.random.default_rng(seed).standard_normal(p.shape)
     return net.classifier
@@ -35,7 +35,8 @@ def alive(cls, x):
 
 
 X = RNG.standard_normal((1, 3, 64, 64))
-CLASSIFIER = next(c for c in map(classifier, range(50)) if alive(c, X))
+SEED = next(seed for seed in range(50) if alive(classifier(seed), X))
+CLASSIFIER = classifier(SEED)
 
 
 @pytest.mark.parametrize("l", [0, 1])
@@ -55,14 +56,26 @@ def test_the_derivatives_of_two_classes_are_opposite():
         np.testing.assert_allclose(b, -m, rtol=0, atol=1e-15 * np.abs(b).max())
 
 
-def test_margin_and_probability_give_the_same_f():
-    a, cache = CLASSIFIER.forward(X)
-    maps = []
+def maps_of_both_scores(margin, dtype):
+    net = classifier(SEED, dtype)
+    a, cache = np.array([[-margin, margin]], dtype) / 2, net.forward(X.astype(dtype))[1]
     for score in prior.SCORES.values():
-        g, _ = CLASSIFIER.pooling_gradients(score.grad(a, np.array([1])), cache)
-        maps.append(prior.combine(g, cache.pooled, (64, 64), "gradient")[0])
-    np.testing.assert_allclose(*maps, atol=1e-13)
+        g, _ = net.pooling_gradients(score.grad(a, np.array([1])), cache)
+        yield prior.combine(g, cache.pooled, (64, 64), "gradient")[0]
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(np.float64, 1e-13), (np.float32, 2e-6)])
+@pytest.mark.parametrize("margin", [-40, 0.1, 20, 40])
+def test_margin_and_probability_give_the_same_f(margin, dtype, most):
+    maps = list(maps_of_both_scores(margin, dtype))
+    np.testing.assert_allclose(*maps, rtol=0, atol=most)
     assert maps[0].max() > 0
+
+
+def test_a_subtraction_that_cancels_is_caught(monkeypatch):
+    monkeypatch.setattr(prior, "_from_others", lambda q, one_hot: one_hot - q)
+    right, wrong = maps_of_both_scores(40, np.float64)
+    assert np.abs(right - wrong).max() > 0.01
 
 
 def test_the_margin_survives_where_the_probability_underflows():
