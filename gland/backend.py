@@ -84,7 +84,7 @@ def _no_device(runtime: Any, error: Exception) -> str:
         if driver == 0:
             return "there is no NVIDIA driver; install one from nvidia.com/drivers"
         return (
-            f"the NVIDIA driver knows CUDA {_version(driver)} and CuPy was made for CUDA {_version(needed)}; "
+            f"the NVIDIA driver knows CUDA {cuda_version(driver)} and CuPy was made for CUDA {cuda_version(needed)}; "
             f"update the driver or {PACKAGES}"
         )
     if "NoDevice" in text:
@@ -92,7 +92,7 @@ def _no_device(runtime: Any, error: Exception) -> str:
     return f"CUDA does not start: {text}"
 
 
-def _version(number: int) -> str:
+def cuda_version(number: int) -> str:
     return f"{number // 1000}.{number % 1000 // 10}"
 
 

@@ -1,7 +1,7 @@
 """A run's files: what it was asked to do, and where it stands.
 
     RUN/config.json     every option, and the names of the images in each set
-    RUN/last.npz        parameters, velocity and progress: all that --resume needs
+    RUN/last.npz        parameters, the solver's state and progress: all that --resume needs
     RUN/best.npz        the parameters that did best on the validation images
 
 An .npz holds plain arrays, is read with allow_pickle=False, and carries a SHA-256 of its own contents.

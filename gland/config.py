@@ -153,7 +153,7 @@ def complete(options: argparse.Namespace) -> dict[str, Any]:
     if (solver := config.get("solver", recipe["solver"])) != recipe["solver"]:
         recipe |= SOLVER[solver]
     config = recipe | config
-    if config["network"] not in ("joint",):
+    if config["network"] != "joint":
         config["pretrain"] = 0
     _check(config)
     return config

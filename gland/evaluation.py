@@ -41,7 +41,7 @@ class Evaluation(NamedTuple):
             digits = entry["digits"]
             value, low, high, paper = (entry[k] for k in ("value", "low", "high", "paper"))
             interval = "" if value is None else f"{low:.{digits}f} to {high:.{digits}f}"
-            return [entry["figure"], *("-" if v is None else f"{v:.{digits}f}" for v in (value,)), interval,
+            return [entry["figure"], "-" if value is None else f"{value:.{digits}f}", interval,
                     "-" if paper is None else f"{paper:.{min(digits, 2)}f}"]  # fmt: skip
 
         table = aligned(["", "value", "95 % interval", "paper"], [cells(entry) for entry in self.summary()])
@@ -56,7 +56,6 @@ def evaluate_run(
     tta: bool = True,
     post: bool = True,
     device: str = "auto",
-    overlays: bool = True,
 ) -> Evaluation:
     """Score one set of a run's images and write everything to RUN/evaluation/SET. Raises InputError.
 
@@ -79,9 +78,8 @@ def evaluate_run(
         rows.append(score(network, sample, prediction, settings))
         if prediction.p_gland is not None:
             shown.append((sample, prediction))
-            if overlays:
-                overlay = figures.overlay(sample.image, prediction.p_gland[0] > 0.5, sample.instances > 0)
-                _save_png(folder / "overlays" / f"{sample.name}.png", overlay)
+            overlay = figures.overlay(sample.image, prediction.p_gland[0] > 0.5, sample.instances > 0)
+            _save_png(folder / "overlays" / f"{sample.name}.png", overlay)
     split = config["split"]
     fields = len({row["visual_field"] for row in rows})
     setting = (
@@ -90,9 +88,7 @@ def evaluate_run(
         + (", averaged over flips and turns" if tta else "")
         + (f"; post-processing: {settings}" if post else "")
     )
-    files = ["table.csv", "table.json", "images.csv"]
-    files += ["figure2.png"] if shown else []
-    files += ["overlays/"] if shown and overlays else []
+    files = ["table.csv", "table.json", "images.csv", *(["figure2.png", "overlays/"] if shown else [])]
     evaluation = Evaluation(config["network"], rows, setting, folder, files)
     write_csv(folder / "images.csv", rows)
     write_csv(folder / "table.csv", evaluation.summary())
@@ -147,7 +143,7 @@ def segment_files(
             _save_png(target.with_name(target.name + "_overlay.png"), figures.overlay(image, instances > 0))
         lines.append([Path(file).name, *_verdict(prediction.q), glands, share])
     table = aligned(["image", "class", "score", "glands", "gland area %"], lines)
-    if getattr(network, "kind", "class") == "class":
+    if network.kind == "class":
         return table
     masks = f"NAME_mask.png (every gland its number; longer than {large.LARGEST} pixels: 255 where gland)"
     return f"{table}\n\nwritten to {folder}: {masks}, NAME_overlay.png"

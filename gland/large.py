@@ -97,8 +97,8 @@ def segment(
     scaled = Scaled(image, tuple(max(1, round(n * s)) for n, s in zip(image.shape[:2], factors, strict=True)))
     statistics = colour_statistics(scaled)
     tiled = Tiled(network, scaled, lambda pixels: to_input([pixels], statistics), core)
-    segments = getattr(network, "kind", "") != "class"
-    done, of = 0, len(tiled) * (1 + segments)
+    segments = network.kind != "class"
+    done, of = 0, len(tiled) * (tiled.classifies + segments)
 
     def step() -> None:
         nonlocal done

@@ -68,7 +68,7 @@ def compare_objects(segmented: np.ndarray, truth: np.ndarray, distances: bool = 
     shape = int(s.max(initial=0)) + 1, int(t.max(initial=0)) + 1
     shared = np.bincount((s * shape[1] + t).ravel(), minlength=shape[0] * shape[1]).reshape(shape)
     s_areas, t_areas, overlap = shared.sum(axis=1)[1:], shared.sum(axis=0)[1:], shared[1:, 1:]  # 0 is the background
-    hits = int((2 * overlap >= t_areas).any(axis=0).sum()) if overlap.size else 0
+    hits = int((2 * overlap >= t_areas).any(axis=0).sum())
     positives = _true_positives(overlap, t_areas)
     hausdorff = np.full(len(s_areas), np.nan), np.full(len(t_areas), np.nan)
     if distances:
@@ -127,7 +127,7 @@ def _true_positives(overlap, t_areas):
     taken: set[int] = set()
     count = 0
     for row in overlap:
-        covered = [t for t in np.flatnonzero(2 * row >= t_areas) if row[t] and t not in taken]
+        covered = [t for t in np.flatnonzero(2 * row >= t_areas) if t not in taken]
         if covered:
             taken.add(max(covered, key=lambda t: row[t]))
             count += 1

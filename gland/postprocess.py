@@ -10,9 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from gland.metrics import compare_objects, object_dice, object_f1
-
-EIGHT = np.ones((3, 3), bool)
+from gland.metrics import EIGHT, compare_objects, object_dice, object_f1
 
 
 class Settings(NamedTuple):

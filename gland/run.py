@@ -107,10 +107,15 @@ def _prepare(config: dict[str, Any], folder: Path) -> Training:
             if sentence.split()[0] in parts:
                 print(f"warning: {sentence}", file=sys.stderr)
     split = choose_split(samples, config)
-    config = config | {
-        "data": str(source.resolve()),
-        "split": {"by": config["split_by"], "fold": config["fold"], "seed": config["seed"], **split._asdict()},
-    }
+    return prepared(config, folder, source, samples, split)
+
+
+def prepared(
+    config: dict[str, Any], folder: Path, source: str | Path, samples: list[data.Sample], split: data.Split
+) -> Training:
+    """A run at its start; RUN/config.json then says where its data are and how they are split."""
+    kept = {"by": config["split_by"], "fold": config["fold"], "seed": config["seed"], **split._asdict()}
+    config = config | {"data": str(Path(source).resolve()), "split": kept}
     training = Training(config, folder, data.choose(samples, split.train), data.choose(samples, split.val))
     checkpoint.save_config(folder, config)
     return training

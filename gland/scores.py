@@ -103,11 +103,10 @@ def score(
 
 def choose_settings(network: Any, val: Sequence[Sample], tta: bool = False) -> postprocess.Settings:
     """The post-processing that is best for the validation images; none for a network without a map, or without images."""
-    bar = partial(tqdm, leave=False, dynamic_ncols=True)
-    predictions = (predict(network, s, tta) for s in bar(val, desc="validation", unit="image"))
-    maps = [p.p_gland[0] for p in predictions if p.p_gland is not None]
-    if not maps:
+    if network.kind == "class" or not val:
         return postprocess.OFF
+    bar = partial(tqdm, leave=False, dynamic_ncols=True)
+    maps = [predict(network, s, tta).p_gland[0] for s in bar(val, desc="validation", unit="image")]
     return postprocess.choose(maps, [s.instances for s in val], progress=partial(bar, desc="post-processing"))[0]
 
 

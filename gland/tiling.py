@@ -55,14 +55,15 @@ class Tiled:
         self.network, self.image, self.prepare, self.core = network, image, prepare, core
         self.size = image.shape[:2]
         self.padded = tuple(n + -n % network.multiple for n in self.size)  # as network.predict pads
+        self.classifies = network.kind in ("class", "joint")
 
     def __len__(self) -> int:
         return len(self._spans(0)) * len(self._spans(1))
 
     def whole(self, progress: Callable[[], None] = lambda: None) -> Whole:
-        """The first pass. progress is called after every tile, len(self) times."""
+        """The first pass, of networks that classify. progress is called after every tile, len(self) times."""
         net = self.network
-        if getattr(net, "classifier", None) is None or net.classifier.score is None:
+        if not self.classifies:
             return Whole(None, 0, [])
         total, peaks = np.zeros((1, 2)), None
         for core, read in self._tiles():
@@ -132,8 +133,7 @@ class Tiled:
         beyond = [max(r.stop - n, 0) for r, n in zip(read, self.size, strict=True)]
         mode = "reflect" if min(self.size) > 1 else "edge"
         x = np.pad(x, [(0, 0), (0, 0), *((0, b) for b in beyond)], mode=mode) if any(beyond) else x
-        x = x.astype(np.dtype(self.network.flat.dtype), copy=False)
-        return backend.to_device(x) if backend.is_device_array(self.network.flat) else x
+        return self.network.place(x)
 
 
 def _middle(m: Array, core: Window, read: Window, scale: int) -> Array:

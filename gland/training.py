@@ -4,8 +4,6 @@ A run is a pure function of its configuration: batches come from (seed, step), n
 holds all that changes. So an interrupted run that is resumed ends with the bits of one that was not.
 """
 
-import csv
-import io
 import os
 import signal
 import time
@@ -21,8 +19,8 @@ from tqdm import tqdm
 from gland import backend, checkpoint, data, ops
 from gland.device_step import DeviceStep
 from gland.errors import InputError
-from gland.files import write_text
 from gland.networks import build
+from gland.report import write_csv
 from gland.solver import SOLVERS, learning_rate
 from gland.validation import validate
 
@@ -98,7 +96,8 @@ class Training:
         seed = c["seed"] + self.phase * 1_000_003  # another stream of batches for each phase
         # the processor has nothing else to do while a device trains
         threads = max(1, min(8, (os.cpu_count() or 1) - 1)) if self.device.is_device else 1
-        options = {"start_step": self.step, "threads": threads, "scale": self.network.scale}
+        recipe = data.Recipe(quadrant=c["recipe"] == "paper")
+        options = {"start_step": self.step, "threads": threads, "scale": self.network.scale, "recipe": recipe}
         batches = data.Batches(self.train, c["batch"], c["crop"], seed, c["augment"], **options)
         bar = tqdm(total=steps, initial=self.step, desc=name, unit="step", mininterval=0.5, dynamic_ncols=True)
         with batches, bar:
@@ -167,16 +166,9 @@ class Training:
                 checkpoint.save(self.folder / "best.npz", self.network.parameters(), {"step": done, "merit": self.best})
         row["seconds"] = round(self._elapsed(), 1)
         self.rows.append(row)
-        self._write_log()
+        write_csv(self.folder / "log.csv", self.rows)
         shown = {"loss": "loss", "class_accuracy": "class", "pixel_accuracy": "pixel"}
         return {short: f"{row[name]:.3f}" for name, short in shown.items() if row[name] != ""}
-
-    def _write_log(self) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self.folder / "log.csv", text.getvalue())
 
     def _elapsed(self) -> float:
         return self.seconds + time.monotonic() - self.started
@@ -215,7 +207,7 @@ class Training:
 
     def _solver(self) -> Any:
         c = self.config
-        return SOLVERS[c.get("solver", "sgd")](self.network, c["momentum"], c["decay"], c["clip"] or None)
+        return SOLVERS[c["solver"]](self.network, c["momentum"], c["decay"], c["clip"] or None)
 
     def _divergence(self, what: str, x: Any = None) -> str:
         where = first_nonfinite(self.network, x)

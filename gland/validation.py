@@ -1,4 +1,4 @@
-"""How good a network is on the validation images, in one number for choosing a checkpoint and four to look at."""
+"""How good a network is on the validation images, in one number for choosing a checkpoint and five to look at."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

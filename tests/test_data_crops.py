@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gland.data import Sample, centre_window, evaluation_crops, quadrants, resize
+from gland.data import Sample, quadrants, resize
 from gland.data.crops import random_corner
 
 
@@ -22,12 +22,6 @@ def test_quadrants_are_the_four_corners_and_cover_the_image_once():
     assert [p.instances[0, 0] for p in parts] == [0, 250, 250_000, 250_250]
     assert np.unique(np.concatenate([p.instances.ravel() for p in parts])).size == 500 * 500
     assert [p.name for p in parts] == ["train_1/0", "train_1/1", "train_1/2", "train_1/3"]
-
-
-def test_centre_window_leaves_equal_margins():
-    cut = centre_window(numbered(250, 250))
-    assert cut.instances[0, 0] == 13013 and cut.instances[-1, -1] == 236236
-    np.testing.assert_array_equal(cut.image[..., 1], cut.instances % 1000 % 256)
 
 
 @settings(max_examples=100, deadline=None)
@@ -67,8 +61,3 @@ def test_a_scale_keeps_the_shape_and_zero_is_the_papers_square():
 def test_an_image_smaller_than_the_window_is_in_its_middle():
     corners = {random_corner(np.random.default_rng(seed), 20, 90, 32) for seed in range(1000)}
     assert {i for i, _ in corners} == {-6} and {j for _, j in corners} == set(range(59))
-
-
-def test_evaluation_crops_are_four_windows_an_image():
-    crops = evaluation_crops([numbered(453, 589), numbered(522, 775)])
-    assert [c.image.shape for c in crops] == [(224, 224, 3)] * 8

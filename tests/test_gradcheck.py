@@ -215,8 +215,7 @@ def test_functions_by_complex_step_and_by_central_difference():
 def test_a_kink_within_the_step_is_noticed_and_left_out():
     x = np.array([0.7, 3e-6])
     report = check_function(lambda x: float(np.maximum(x.real, 0).sum()), lambda x: (x > 0) * 1.0, x)
-    assert any("(1,)" in note and "kink" in note for note in report.notes)
-    assert "(0,)" in {row.index for row in report.rows} | {"(0,)"} and report.ok
+    assert [note.split(": a kink")[0] for note in report.notes] == ["(1,)"] and report.ok
     for x0, kink in [(0.0, True), (4e-6, True), (1e-3, False)]:
         _, found = central_difference(lambda x: float(np.abs(x).sum()), np.array([x0]), np.array([1.0]))
         assert found == kink

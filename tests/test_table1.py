@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from PIL import Image
 
 from gland import postprocess
 from gland.data.splits import BY
-from gland.errors import InputError
 from gland.scores import COLUMNS, MORE_COLUMNS, difference
 from gland.table1 import __main__ as command
 from gland.table1 import jobs, report, runner
+from gland.training import Training
 
 TINY = ["--crop", "64", "--batch", "2", "--validate-every", "2", "--log-every", "1", "--warmup", "0"]
 
@@ -65,10 +66,10 @@ def test_training_options_hold_for_all_networks():
     assert {job.config["batch"] for job in jobs.plan(options(), ["--batch", "7"])} == {7}
 
 
-@pytest.mark.parametrize("wrong", ["--network", "--fold", "--pretrain=3"])
-def test_what_the_table_varies_cannot_be_set(wrong):
-    with pytest.raises(InputError, match=wrong.split("=")[0]):
-        jobs.plan(options(), [wrong, "1"])
+@pytest.mark.parametrize("wrong", [["--network", "joint"], ["--fold", "1"], ["--pretrain=3"], ["--folds", "0"]])
+def test_what_the_table_varies_cannot_be_set(wrong, tmp_path, capsys):
+    assert command.main([*wrong, "--out", str(tmp_path / "out")]) == 2
+    assert wrong[0].split("=")[0] in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_a_diverged_network_says_so_in_its_row():
@@ -159,7 +160,7 @@ def test_a_whole_table_is_made_and_made_again_without_training(folder, tmp_path,
     first = capsys.readouterr().out
     assert "| Multi-Loss-Class |" in first and "| Multi-Loss-Seg |" in first
     assert {"table1.csv", "table1.md", "table1.png"} <= {p.name for p in tmp_path.iterdir()}
-    monkeypatch.setattr(runner, "Training", None)  # nothing may be trained any more
+    monkeypatch.setattr(runner, "prepared", None)  # nothing may be trained any more
     assert command.main(given) == 0
     assert capsys.readouterr().out == first
 
@@ -175,7 +176,7 @@ def test_a_stopped_table_goes_on_to_the_same_scores(folder, tmp_path, monkeypatc
         return arguments(folder, out, "--networks", "class", "joint", "--split-by", "image", "--width", "2")
 
     assert command.main(given(tmp_path / "whole")) == 0
-    step, count = runner.Training._step, iter(range(100))
+    step, count = Training._step, iter(range(100))
 
     def stopping(self, *args):
         if next(count) == 6:  # two steps into the second network
@@ -183,9 +184,9 @@ def test_a_stopped_table_goes_on_to_the_same_scores(folder, tmp_path, monkeypatc
             raise KeyboardInterrupt
         return step(self, *args)
 
-    monkeypatch.setattr(runner.Training, "_step", stopping)
+    monkeypatch.setattr(Training, "_step", stopping)
     assert command.main(given(tmp_path / "parts")) == 130
-    monkeypatch.setattr(runner.Training, "_step", step)
+    monkeypatch.setattr(Training, "_step", step)
     assert command.main(given(tmp_path / "parts")) == 0
     assert found(tmp_path / "parts") == found(tmp_path / "whole")
 
@@ -216,13 +217,16 @@ def test_other_options_do_not_mix_with_finished_runs(folder, tmp_path, capsys):
     assert command.main(given) == 0
     assert command.main([*given, "--rate", "0.5"]) == 2
     assert "rate" in capsys.readouterr().err
+    other = shutil.copytree(folder, tmp_path / "others")
+    assert command.main([*given, "--data", str(other)]) == 2
+    assert str(other) in capsys.readouterr().err
 
 
 def test_another_way_to_predict_scores_again_and_trains_nothing(folder, tmp_path, monkeypatch):
     given = arguments(folder, tmp_path, "--networks", "class", "--split-by", "image", "--width", "2")
     assert command.main(given) == 0
     before = {file.name: file.read_bytes() for file in (tmp_path / "image" / "multi-loss-class").iterdir()}
-    monkeypatch.setattr(runner.Training, "run", None)  # would be called to train
+    monkeypatch.setattr(Training, "run", None)  # would be called to train
     assert command.main([*given, "--no-tta"]) == 0
     after = {file.name: file.read_bytes() for file in (tmp_path / "image" / "multi-loss-class").iterdir()}
     assert {name for name in before if after[name] != before[name]} == {"scores.json"}

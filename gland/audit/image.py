@@ -10,6 +10,7 @@ import numpy as np
 from gland.data.sample import to_input
 from gland.data.tissue import paint
 from gland.networks.multiloss import MultiLoss
+from gland.solver import SGD
 
 SIDE, WINDOW, SHRINK = 128, 64, 6
 WIDTH, RATE, MOMENTUM, START = 4, 0.01, 0.9, 100
@@ -50,18 +51,16 @@ def window(step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 class Descent:
-    """Momentum as in Caffe, v = m v + rate g, w -= v, for as long as a reading is watched."""
+    """The paper's solver, for as long as a reading is watched."""
 
-    def __init__(self, net: MultiLoss, rate: float = RATE, momentum: float = MOMENTUM) -> None:
-        self.net, self.rate, self.momentum = net, rate, momentum
-        self.v = np.zeros_like(net.flat)
+    def __init__(self, net: MultiLoss) -> None:
+        self.net, self.solver = net, SGD(net, MOMENTUM)
 
     def step(self, add_gradient: Callable[[], Any]) -> float:
         """One step; add_gradient() adds dL/dw to the network's gradients and returns L."""
         self.net.zero_grad()
         value = add_gradient()
-        self.v = self.momentum * self.v + self.rate * self.net.flat_grad
-        self.net.flat -= self.v
+        self.solver.step(RATE)
         return float(value)
 
 

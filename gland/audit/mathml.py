@@ -14,11 +14,10 @@ UNDER = {"sum", "max", "min"}  # what stands below these stands under them
 TOKEN = re.compile(r"\s+|\\[A-Za-z]+|\\[{}]|[0-9]+(?:\.[0-9]+)?|.", re.S)
 
 
-def mathml(tex: str, display: bool = True) -> str:
+def mathml(tex: str) -> str:
     """One <math> element. Raises ValueError for a command that is not known."""
     parser = _Parser([t for t in TOKEN.findall(tex) if not t.isspace() or t == " "], tex)
-    style = ' display="block"' if display else ""
-    return f"<math{style} alttext={quoteattr(tex)}><mrow>{parser.row()}</mrow></math>"
+    return f'<math display="block" alttext={quoteattr(tex)}><mrow>{parser.row()}</mrow></math>'
 
 
 class _Parser:

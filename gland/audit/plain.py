@@ -125,18 +125,18 @@ def global_avg_pool(x):
     return [[sum(sum(line) for line in x[n][c]) / (h * w) for c in range(c_)] for n in range(n_)]
 
 
-def _bilinear_taps(n, out, i, one):
+def _bilinear_taps(n, out, i):
     """Where output pixel i of `out` falls among n inputs, centres at half-integers: two neighbours and their weights."""
-    position = min(max((one * (2 * i + 1) * n / out - 1) / 2, 0 * one), one * (n - 1))
+    position = min(max((Fraction((2 * i + 1) * n, out) - 1) / 2, Fraction(0)), Fraction(n - 1))
     low = int(position)
     return [(low, 1 - (position - low)), (min(low + 1, n - 1), position - low)]
 
 
-def upsample_bilinear_plane(x, size, one=Fraction(1)):
+def upsample_bilinear_plane(x, size):
     """One plane (h, w) -> size."""
     h, w = shape(x)
-    rows = [_bilinear_taps(h, size[0], i, one) for i in range(size[0])]
-    columns = [_bilinear_taps(w, size[1], j, one) for j in range(size[1])]
+    rows = [_bilinear_taps(h, size[0], i) for i in range(size[0])]
+    columns = [_bilinear_taps(w, size[1], j) for j in range(size[1])]
     return [[sum(a * b * x[r][q] for r, a in row for q, b in column) for column in columns] for row in rows]
 
 

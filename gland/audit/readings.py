@@ -14,6 +14,7 @@ import numpy as np
 
 from gland import loss, ops, prior
 from gland.audit.image import START, Descent, started, window
+from gland.metrics import dice
 from gland.networks.multiloss import MultiLoss, Pass
 
 STEPS = 10
@@ -140,7 +141,3 @@ def measure(steps: int = STEPS) -> list[Measured]:
         )
         rows.append(Measured(reading.name, reading.question, value, float(np.sqrt(g @ g)), cosine, *after))
     return rows
-
-
-def dice(mask: Any, truth: Any) -> float:
-    return float(2 * (mask * truth).sum() / max(mask.sum() + truth.sum(), 1))

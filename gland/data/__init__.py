@@ -16,7 +16,7 @@
 from gland.data import phantom
 from gland.data.augment import NONE, Recipe
 from gland.data.batches import Batch, Batches
-from gland.data.crops import centre_window, evaluation_crops, quadrants, resize
+from gland.data.crops import quadrants, resize
 from gland.data.sample import Sample, to_input
 from gland.data.splits import Split, choose, folds, split
 from gland.data.visual_fields import find_visual_fields

@@ -42,7 +42,6 @@ class Batches:
         size: int = WINDOW,
         seed: int = 0,
         augment: bool = True,
-        balanced: bool = True,
         start_step: int = 0,
         recipe: Recipe = DEFAULT,
         scale: float = 0,
@@ -55,7 +54,7 @@ class Batches:
         self.batch, self.size, self.seed, self.step = batch, size, seed, start_step
         self.recipe = recipe if augment else NONE._replace(quadrant=recipe.quadrant)
         classes = [[i for i, s in enumerate(samples) if s.malignant == label] for label in (False, True)]
-        self.groups = [group for group in classes if group] if balanced else [list(range(len(samples)))]
+        self.groups = [group for group in classes if group]
         self._thread = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="batches")
         self._pending: deque[Future[Batch]] = deque()
         self._ahead = max(ahead, 2 * threads)

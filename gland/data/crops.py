@@ -2,10 +2,8 @@
 
 The paper resizes every image to 500 x 500 and cuts four 250 x 250 crops. That is scale 0 here. Any other scale is a factor
 for both sides: glands keep their shape, a micrometre is as long in every image, and a window sees more tissue where the
-factor is small. Training windows come from anywhere in the resized image or from one of its quadrants.
+factor is small. Training windows come from anywhere in the resized image, with `--recipe paper` from one of its quadrants.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -35,12 +33,6 @@ def quadrants(sample: Sample) -> list[Sample]:
     return [window(sample, i, j, h, w)._replace(name=f"{sample.name}/{k}") for k, (i, j) in enumerate(corners)]
 
 
-def centre_window(sample: Sample, size: int = WINDOW) -> Sample:
-    """The size x size window in the middle: what evaluation sees of a crop."""
-    h, w = sample.image.shape[:2]
-    return window(sample, (h - size) // 2, (w - size) // 2, size, size)
-
-
 def random_corner(
     rng: np.random.Generator, h: int, w: int, size: int = WINDOW, quadrant: bool = False
 ) -> tuple[int, int]:
@@ -62,8 +54,3 @@ def _start(rng, n, size):
 def window(sample: Sample, i: int, j: int, h: int, w: int) -> Sample:
     """Rows i to i + h and columns j to j + w of the sample (views, not copies)."""
     return sample._replace(image=sample.image[i : i + h, j : j + w], instances=sample.instances[i : i + h, j : j + w])
-
-
-def evaluation_crops(samples: Sequence[Sample]) -> list[Sample]:
-    """The paper's test set: four centre windows of each resized image."""
-    return [centre_window(quarter) for s in samples for quarter in quadrants(resize(s))]

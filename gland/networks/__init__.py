@@ -25,7 +25,7 @@ def build(config: dict[str, Any]) -> Any:
 def _build(config):
     if config["network"] not in NETWORKS:
         raise InputError(f"there is no network {config['network']!r}; choose one of {', '.join(NETWORKS)}")
-    width = config["width"] or WIDTHS[config["network"]]
+    width = config["width"]
     if config["network"] == "alexnet":
         if width % 6:
             raise InputError(f"--width is {width}; AlexNet needs a multiple of 6, as published 96")

@@ -16,7 +16,7 @@ import numpy as np
 
 from gland import backend, loss, ops
 from gland.layers import ConvReLU, Dropout, Layer, Linear, LocalResponseNorm, MaxPool2d, ReLU
-from gland.networks.base import Network
+from gland.networks.base import Network, reflected
 from gland.networks.multiloss import Losses, Prediction
 
 Array = Any
@@ -132,8 +132,7 @@ class AlexNet(Network):
         had, and what the scores see is the whole image. An image smaller than a window is padded by reflection.
         """
         h, w = x.shape[2:]
-        pad = [(0, 0), (0, 0), (0, max(0, self.size - h)), (0, max(0, self.size - w))]
-        x = np.pad(x, pad, mode="reflect" if min(h, w) > 1 else "edge").astype(np.dtype(self.flat.dtype), copy=False)
+        x = reflected(x, max(h, self.size), max(w, self.size))
         places = [(i, j) for i in _starts(x.shape[2], self.size) for j in _starts(x.shape[3], self.size)]
         q = [self._mean_scores(image, places) for image in x]
         return Prediction(np.stack(q), None, None, ())
@@ -143,7 +142,7 @@ class AlexNet(Network):
         for start in range(0, len(places), AT_ONCE):
             some = places[start : start + AT_ONCE]
             windows = np.stack([image[:, i : i + self.size, j : j + self.size] for i, j in some])
-            logits, _ = self.forward(backend.to_device(windows) if backend.is_device_array(self.flat) else windows)
+            logits, _ = self.forward(self.place(windows))
             total = total + backend.to_host(ops.softmax(logits)).sum(axis=0)
         return total / len(places)
 

@@ -25,6 +25,12 @@ class Kernel(NamedTuple):
         return flat[self.start : self.start + self.rows * self.columns].reshape(self.rows, self.columns)
 
 
+def reflected(x: np.ndarray, h: int, w: int) -> np.ndarray:
+    """x (N, C, H, W) and its reflection below and to the right, up to h x w; its edge, where a single pixel has none."""
+    beyond = (0, h - x.shape[2]), (0, w - x.shape[3])
+    return np.pad(x, [(0, 0), (0, 0), *beyond], mode="reflect" if min(x.shape[2:]) > 1 else "edge")
+
+
 class Network:
     """A network is its layers by name: a subclass fills `layers` and calls `flatten` once.
 
@@ -86,6 +92,11 @@ class Network:
                 piece = buffer[start : start + value.size].reshape([value.shape[axis] for axis in order])
                 setattr(layer, attribute, piece.transpose(np.argsort(order).tolist()))
             start += value.size
+
+    def place(self, x: np.ndarray) -> Array:
+        """x in the network's dtype, where the network lives."""
+        x = x.astype(np.dtype(self.flat.dtype), copy=False)
+        return backend.to_device(x) if backend.is_device_array(self.flat) else x
 
     def load(self, values: dict[str, np.ndarray], source: str = "the checkpoint") -> None:
         """Copy values into the parameters of the same names. Raises InputError if names or shapes differ."""

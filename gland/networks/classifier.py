@@ -134,11 +134,12 @@ class Classifier:
         if da is not None:
             dz = self.score.backward(self.mean.backward(da, cache.mean), cache.score)
         for k in range(len(self.stages) - 1, -1, -1):
-            dz = _sum(dz, dpooled[k])
+            dz = added(dz, dpooled[k])
             dz = self.stages[k].backward(dz, cache.stages[k], dfeatures[k], first=k == 0)
 
 
-def _sum(a: Array | None, b: Array | None) -> Array | None:
+def added(a: Array | None, b: Array | None) -> Array | None:
+    """a + b, where None is zero."""
     if a is None or b is None:
         return b if a is None else a
     return ops.add(a, b)

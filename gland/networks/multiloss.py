@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gland import backend, loss, ops, prior
-from gland.networks.base import Network
-from gland.networks.classifier import Classifier, stage_widths
+from gland.networks.base import Network, reflected
+from gland.networks.classifier import Classifier, added, stage_widths
 from gland.networks.segmenter import Segmenter
 
 Array = Any
@@ -129,12 +129,11 @@ class MultiLoss(Network):
         self.classifier.backward(da, run.classifier, dpooled, dfeatures)
 
     def _prior_backward(self, run, df, da, dpooled):
-        """dL/df carried to u_k = dL/df_k, then the second-order pass: curvature joins da, dL/dz_k joins dpooled."""
+        """dL/df carried to u_k = dL/dg_k, then the second-order pass: curvature joins da, dL/dz_k joins dpooled."""
         u, dz = prior.combine_grad(df, run.prior, self.prior)
         ta = self.classifier.second_order(u, run.sent, run.classifier)
         da = da + prior.SCORES[self.score].curvature(run.logits, run.label, ta)
-        pairs = zip(dpooled, dz, strict=True)
-        return da, [b if a is None else a if b is None else ops.add(a, b) for a, b in pairs]
+        return da, [added(a, b) for a, b in zip(dpooled, dz, strict=True)]
 
     def loss_and_grad(
         self,
@@ -179,9 +178,8 @@ class MultiLoss(Network):
     def predict(self, x: np.ndarray) -> Prediction:
         """Any H, W: the image is padded by reflection at the right and the bottom to multiples of 32, the result cropped back."""
         h, w = x.shape[2:]
-        pad = [(0, 0), (0, 0), (0, -h % self.multiple), (0, -w % self.multiple)]
-        x = np.pad(x, pad, mode="reflect" if min(h, w) > 1 else "edge").astype(np.dtype(self.flat.dtype), copy=False)
-        run = self.forward(backend.to_device(x) if backend.is_device_array(self.flat) else x)
+        x = self.place(reflected(x, h + -h % self.multiple, w + -w % self.multiple))
+        run = self.forward(x)
         host = backend.to_host
         p_gland = f = None
         if run.seg_logits is not None:

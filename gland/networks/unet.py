@@ -17,7 +17,7 @@ import numpy as np
 
 from gland import backend, loss, ops
 from gland.layers import Conv2d, ConvReLU, Deconv2d, Dropout, MaxPool2d, start_small
-from gland.networks.base import Network
+from gland.networks.base import Network, reflected
 from gland.networks.multiloss import Losses, Prediction
 
 Array = Any
@@ -139,7 +139,6 @@ class UNet(Network):
     def predict(self, x: np.ndarray) -> Prediction:
         """Any H, W: padded by reflection, right and below, to multiples of 16, and the result cropped back."""
         h, w = x.shape[2:]
-        pad = [(0, 0), (0, 0), (0, -h % self.multiple), (0, -w % self.multiple)]
-        x = np.pad(x, pad, mode="reflect" if min(h, w) > 1 else "edge").astype(np.dtype(self.flat.dtype), copy=False)
-        logits, _ = self.forward(backend.to_device(x) if backend.is_device_array(self.flat) else x)
+        x = self.place(reflected(x, h + -h % self.multiple, w + -w % self.multiple))
+        logits, _ = self.forward(x)
         return Prediction(None, backend.to_host(ops.softmax(logits)[:, 0])[:, :h, :w], None, ())

@@ -2,7 +2,7 @@
 
 Shapes are logical: activations (N, C, H, W), convolution weights (O, C, KH, KW). Memory is channels-last: an activation
 is stored as N, H, W, C and a weight as KH, KW, C, O, because a row of a GEMM operand is then contiguous. Any strides are
-accepted and the same layout comes back. This file and gland/ops are the only places that know it.
+accepted and the same layout comes back.
 
 Names: `conv` goes forward, `conv_x` is its adjoint in x (the input gradient), `conv_w` its adjoint in w (the weight
 gradient), `max_pool_t` carries a tangent. Every result has the dtype of the first argument; no argument is written into.

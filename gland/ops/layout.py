@@ -23,9 +23,9 @@ def oihw(w: np.ndarray) -> np.ndarray:
     return w.transpose(3, 2, 0, 1)
 
 
-def strided(buffer: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...], offset: int = 0) -> np.ndarray:
-    """A view of a C-contiguous buffer from byte `offset` on; ten times quicker to make than by NumPy's as_strided."""
-    return np.ndarray(shape, buffer.dtype, buffer, offset, strides)
+def strided(buffer: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """A view of a C-contiguous buffer from its first byte on; ten times quicker to make than by NumPy's as_strided."""
+    return np.ndarray(shape, buffer.dtype, buffer, 0, strides)
 
 
 def runs(x: np.ndarray) -> np.ndarray:

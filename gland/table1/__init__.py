@@ -2,7 +2,5 @@
 
 jobs.py    which networks are trained, each with its options
 runner.py  trains and tests them one after the other, and goes on where it was stopped
-scores.py  the scores of every test image
-table.py   from scores to figures with intervals
 report.py  CSV, Markdown, picture
 """

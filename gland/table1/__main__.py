@@ -18,6 +18,7 @@ def parser() -> Parser:
         description="Train and test all five networks of the paper's Table 1 under one protocol. "
         "Stopped, the same command goes on where it was.",
         epilog="Any training option of train.py may follow, such as --batch 8, and holds for all networks.",
+        allow_abbrev=False,  # train.py's --fold is not --folds
     )
     p.add_argument("--data", metavar="DIR", help="folder of Warwick-QU as released; none: the synthetic set")
     p.add_argument("--out", metavar="DIR", default=DEFAULT_OUT, help="folder for the runs and the tables")

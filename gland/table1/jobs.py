@@ -53,7 +53,7 @@ def plan(options: argparse.Namespace, training_options: Sequence[str]) -> list[J
     if wrong := [o for o in training_options if o.split("=")[0] in OURS]:
         raise InputError(f"{wrong[0]} is what the table varies or sets itself; see python -m gland.table1 --help")
     splits = ("glas",) if options.protocol == "glas" else options.split_by
-    folds = [None] if options.folds is None or options.protocol == "glas" else list(range(options.folds))
+    folds = [None] if options.folds is None or options.protocol == "glas" else list(range(max(1, options.folds)))
     jobs = []
     for split in splits:
         for fold in folds:

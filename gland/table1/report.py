@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from gland.files import write_atomic, write_text
+from gland.figures import save
+from gland.files import write_text
 from gland.scores import COLUMNS, MORE_COLUMNS, PAPER, Column, Row, difference, figure
 from gland.table1.jobs import SYSTEMS
 
@@ -51,7 +52,7 @@ def write(folder: Path, entries: Sequence[Entry], ablations: Sequence[Entry], he
     write_text(folder / "table1.md", text)
     write_text(folder / "table1.csv", as_csv([*entries, *ablations]))
     if any(entry.rows for entry in entries):
-        write_atomic(folder / "table1.png", lambda file: picture(entries).savefig(file, format="png", dpi=150))
+        save(picture(entries), folder / "table1.png", dpi=150)
     return text
 
 

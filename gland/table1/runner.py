@@ -12,10 +12,10 @@ from tqdm import tqdm
 from gland import checkpoint, data, scores
 from gland.errors import InputError
 from gland.files import write_text
-from gland.run import phantom_samples
+from gland.run import phantom_samples, prepared
 from gland.table1 import report
 from gland.table1.jobs import ABLATIONS, Job
-from gland.training import Diverged, Training, choose_split
+from gland.training import Diverged, choose_split
 
 SCORES = "scores.json"
 GLAS_PARTS = ("testA", "testB")
@@ -28,7 +28,7 @@ def run(jobs: Sequence[Job], options: argparse.Namespace) -> str:
     source, samples = (options.data, data.read(options.data, progress=True)) if options.data else phantom_samples()
     for job in jobs:
         _split(job, samples)  # a split that cannot be made is said before the first network is trained
-        _check_same(job)
+        _check_same(job, source)
     results: dict[Path, dict[str, Any]] = {}
     bar = tqdm(jobs, desc="networks", unit="network")
     for job in bar:
@@ -44,15 +44,11 @@ def run(jobs: Sequence[Job], options: argparse.Namespace) -> str:
     return text
 
 
-def _train(job: Job, split: data.Split, samples: list[data.Sample], source: str) -> dict[str, Any]:
+def _train(job: Job, split: data.Split, samples: list[data.Sample], source: str | Path) -> dict[str, Any]:
     """Train one network. Returns what its scores.json says of the training."""
-    kept = {"by": job.config["split_by"], "fold": job.config["fold"], "seed": job.config["seed"], **split._asdict()}
-    config = job.config | {"data": str(Path(source).resolve()), "split": kept}
-    training = Training(config, job.folder, data.choose(samples, split.train), data.choose(samples, split.val))
+    training = prepared(job.config, job.folder, source, samples, split)
     if (job.folder / "last.npz").exists():
         training.restore()
-    else:
-        checkpoint.save_config(job.folder, config)
     result: dict[str, Any] = {"rows": [], "note": ""}
     try:
         training.run()
@@ -94,13 +90,13 @@ def _split(job: Job, samples: list[data.Sample]) -> data.Split:
     return data.Split(fold.train + fold.val, fold.test, test)
 
 
-def _check_same(job: Job) -> None:
-    """A run folder that is there already must have been made by the same options."""
+def _check_same(job: Job, source: str | Path) -> None:
+    """A run folder that is there already must have been made by the same options, from the same data."""
     if not (job.folder / "config.json").exists():
         return
     before = checkpoint.load_config(job.folder)
-    for name, value in job.config.items():
-        if name != "data" and before.get(name) != value:
+    for name, value in (job.config | {"data": str(Path(source).resolve())}).items():
+        if before.get(name) != value:
             was = before.get(name)
             raise InputError(f"{job.folder} was made with {name} = {was}, not {value}; choose another --out")
 
