@@ -20,6 +20,18 @@ from gland.errors import InputError
 from gland.files import write_atomic, write_text
 
 PARAMETER = "parameter/"
+NETWORK = (
+    "network",
+    "width",
+    "skip",
+    "prior",
+    "use_prior",
+    "use_scores",
+    "scale",
+    "seed",
+)  # what a network is built from
+SETS = ("train", "val", "test")
+OTHER = "a run's other checkpoint may be whole: evaluate.py takes either, --resume needs last.npz"
 
 
 def save(path: Path, parameters: dict[str, Any], state: dict[str, Any], **arrays: Any) -> None:
@@ -39,9 +51,9 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, n
         with np.load(path, allow_pickle=False) as file:
             contents = {name: file[name] for name in file.files}
     except Exception as error:  # NumPy and zipfile report damage by many types, so all of them become one sentence
-        raise InputError(f"{path} cannot be read as a checkpoint ({error}); use the run's other checkpoint") from error
+        raise InputError(f"{path} cannot be read as a checkpoint ({error}); {OTHER}") from error
     if "sha256" not in contents or str(contents.pop("sha256")) != _digest(contents):
-        raise InputError(f"{path} is damaged: its contents do not match their checksum; use the run's other checkpoint")
+        raise InputError(f"{path} is damaged: its contents do not match their checksum; {OTHER}")
     state = json.loads(str(contents.pop("state")))
     parameters = {k.removeprefix(PARAMETER): v for k, v in contents.items() if k.startswith(PARAMETER)}
     return parameters, state, {k: v for k, v in contents.items() if not k.startswith(PARAMETER)}
@@ -65,8 +77,16 @@ def load_config(run: str | Path, needs: Sequence[str] = ()) -> dict[str, Any]:
         config = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}); the run has to be made again") from error
-    if not isinstance(config, dict) or not {"network", "width", "seed", *needs} <= config.keys():
+    if not isinstance(config, dict) or not {*NETWORK, *needs} <= config.keys():
         raise InputError(f"{path} is not the configuration of a run; name the folder that train.py printed")
+    from gland.config import recheck
+
+    recheck(config, str(path))
+    if "data" in needs and not isinstance(config["data"], str):
+        raise InputError(f"{path} does not say where the data are; make the run again")
+    split = config.get("split", {})
+    if "split" in needs and not (isinstance(split, dict) and all(isinstance(split.get(name), list) for name in SETS)):
+        raise InputError(f"{path} does not say which images are in which set; make the run again")
     return config
 
 

@@ -159,6 +159,27 @@ def complete(options: argparse.Namespace) -> dict[str, Any]:
     return config
 
 
+def recheck(config: dict[str, Any], source: str) -> None:
+    """Raises InputError for a value in a kept configuration that no option could have given."""
+    usual = complete(parser().parse_args([]))
+    for name in usual.keys() & config.keys():
+        value, kinds = config[name], _KINDS.get(type(usual[name]), (type(usual[name]),))
+        allowed = _CHOICES.get(name)
+        if type(value) not in kinds or (allowed and value not in allowed):
+            raise InputError(f"{source} gives {name} as {value!r}, which cannot be; make the run again")
+    try:
+        _check(usual | config)
+    except InputError as error:
+        raise InputError(f"{source}: {error}; make the run again") from None
+
+
+_KINDS = {float: (int, float), type(None): (int, str, type(None))}
+_CHOICES: dict[str, Any] = {
+    "network": NETWORKS, "prior": PRIORS, "loss": SEGMENTATION_LOSSES, "prior_gradient": ("detached", "exact"),
+    "solver": SOLVERS, "schedule": SCHEDULES, "device": ("auto", "cpu", "gpu"), "recipe": RECIPES, "split_by": BY,
+}  # fmt: skip
+
+
 def _check(config: dict[str, Any]) -> None:
     rules = {
         "lam": (0 <= config["lam"] <= 1, "must be between 0 and 1"),
@@ -168,7 +189,7 @@ def _check(config: dict[str, Any]) -> None:
         "pretrain": (config["pretrain"] >= 0, "must not be negative"),
         "rate": (0 < config["rate"] < float("inf"), "must be positive"),
         "momentum": (0 <= config["momentum"] < 1, "must be at least 0 and below 1"),
-        "decay": (config["decay"] >= 0, "must not be negative"),
+        "decay": (0 <= config["decay"] < float("inf"), "must be finite, and not negative"),
         "warmup": (config["warmup"] >= 0, "must not be negative"),
         "clip": (config["clip"] >= 0, "must not be negative; 0 means no clipping"),
         "crop": (

@@ -1,11 +1,15 @@
 """What the command-line programs share: help that is short, and one sentence with an exit status for what goes wrong."""
 
 import argparse
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from gland.errors import InputError
+from gland.ops import threads
 from gland.training import Diverged, Interrupted
 
 
@@ -33,7 +37,9 @@ class Parser(argparse.ArgumentParser):
 def call(program: str, work: Callable[[], None]) -> int:
     """work(), and the exit status: 0 done, 1 the loss diverged, 2 bad input or no room, 130 stopped by Ctrl-C."""
     try:
-        work()
+        with _terminated_is_interrupted():
+            threads.check_environment()
+            work()
     except InputError as error:
         return _say(f"{program}: {error}", 2)
     except Diverged as error:
@@ -48,6 +54,19 @@ def call(program: str, work: Callable[[], None]) -> int:
     except MemoryError:
         return _say(f"{program}: there is not enough memory for this; try a smaller --batch, --crop or --width", 2)
     return 0
+
+
+@contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """SIGTERM is taken for Ctrl-C, so that what is unfinished is cleared away; a training step has its own way (training.py)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say(message: str, status: int) -> int:

@@ -64,11 +64,12 @@ def evaluate_run(
     run = Path(run)
     config = checkpoint.load_config(run, ("data", "split"))
     network = checkpoint.load_network(run, weights, device)
-    samples = data.read(data_folder or config["data"], progress=True)
+    samples = data.read(config["data"] if data_folder is None else data_folder, progress=True)
     chosen = _choose(samples, config["split"], which)
     settings = postprocess.OFF
     if post:
-        own = data.read(config["data"]) if data_folder else samples
+        elsewhere = data_folder is not None and Path(config["data"]).is_dir()
+        own = data.read(config["data"]) if elsewhere else samples
         settings = choose_settings(network, data.choose(own, config["split"]["val"]), tta)
         write_text(run / "postprocess.json", json.dumps(settings._asdict()) + "\n")
     folder = run / "evaluation" / which
@@ -87,6 +88,8 @@ def evaluate_run(
         + (f", fold {split['fold']}" if split["fold"] is not None else "")
         + (", averaged over flips and turns" if tta else "")
         + (f"; post-processing: {settings}" if post else "")
+        + (f"; images of {data_folder}" if data_folder is not None else "")
+        + (f"; weights of {weights}.npz" if weights != "best" else "")
     )
     files = ["table.csv", "table.json", "images.csv", *(["figure2.png", "overlays/"] if shown else [])]
     evaluation = Evaluation(config["network"], rows, setting, folder, files)

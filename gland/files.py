@@ -2,11 +2,17 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from gland.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 UNFINISHED = ".part"
 
@@ -43,9 +49,28 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a process that was killed while it wrote into folder left behind."""
-    for file in folder.glob(f".*{UNFINISHED}"):
+    """Delete what a process that was killed while it wrote into folder, or below it, left behind."""
+    for file in folder.rglob(f".*{UNFINISHED}"):
         file.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """No other process holds folder, made where absent, meanwhile; where locks are unknown, it may. Raises InputError."""
+    if fcntl is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"another process trains in {folder}; let it end, or name another folder") from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

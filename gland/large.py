@@ -34,8 +34,10 @@ class Mapped:
             array = np.load(file, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             raise InputError(f"{file} does not exist.") from None
-        except (OSError, ValueError) as error:
+        except Exception as error:  # NumPy reports damage by many types
             raise InputError(f"{file} cannot be read as an array, it may be damaged or truncated: {error}.") from None
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{file} holds several arrays; an image must be one, uint8 (H, W, 3).")
         if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or 0 in array.shape:
             raise InputError(f"{file} holds {array.dtype} {array.shape}; an image must be uint8 (H, W, 3).")
         self.shape = array.shape

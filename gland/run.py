@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from gland import backend, checkpoint, data, figures
+from gland.config import complete, parser
 from gland.errors import InputError
 from gland.evaluation import evaluate_run
-from gland.files import remove_leftovers
+from gland.files import held, remove_leftovers
 from gland.training import Training, choose_split
 
 PHANTOM = Path("runs") / "phantom-data"
@@ -31,9 +32,14 @@ def start(config: dict[str, Any], out: str | None) -> Training:
 
 def resume(folder: Path) -> Training:
     """The run as its last checkpoint left it, or at its start if it had not come to one. Raises InputError."""
-    config = checkpoint.load_config(folder, ("data", "split", "iterations"))
-    remove_leftovers(folder)
-    samples = data.read(config["data"], progress=True)
+    config = checkpoint.load_config(folder, ("data", "split", *complete(parser().parse_args([]))))
+    with held(folder):
+        remove_leftovers(folder)
+    try:
+        samples = data.read(config["data"], progress=True)
+    except InputError as error:
+        where = f"the run has its data folder from {folder / 'config.json'}; change it there if the folder has moved"
+        raise InputError(f"{str(error).rstrip('.')}; {where}") from None
     split = config["split"]
     training = Training(config, folder, data.choose(samples, split["train"]), data.choose(samples, split["val"]))
     if (folder / "last.npz").exists():
@@ -84,9 +90,10 @@ def _claim(config: dict[str, Any], out: str | None) -> tuple[Path, bool]:
             return folder, made
         name = f"{config['network']}-{'phantom' if config['data'] is None else Path(config['data']).resolve().name}"
         folder, number = Path("runs") / name, 1
+        folder.parent.mkdir(exist_ok=True)
         while True:
             try:
-                folder.mkdir(parents=True)
+                folder.mkdir()
                 return folder, True
             except FileExistsError:
                 number += 1
@@ -107,6 +114,8 @@ def _prepare(config: dict[str, Any], folder: Path) -> Training:
             if sentence.split()[0] in parts:
                 print(f"warning: {sentence}", file=sys.stderr)
     split = choose_split(samples, config)
+    if (folder / "config.json").exists():
+        raise InputError(f"another run has begun in {folder} meanwhile; name another folder")
     return prepared(config, folder, source, samples, split)
 
 

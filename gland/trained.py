@@ -16,21 +16,11 @@ from gland.files import write_text
 
 FOLDER = Path(__file__).resolve().parent / "trained_joint"
 LARGEST = 10_000_000  # bytes of weights
-KEPT = (
-    "network",
-    "width",
-    "skip",
-    "prior",
-    "use_prior",
-    "use_scores",
-    "scale",
-    "seed",
-)  # nothing of the machine it was made on
 
 
 def keep(run: Path) -> None:
     """Put the network of an evaluated run on the synthetic set into the package. Raises InputError."""
-    config = checkpoint.load_config(run, ("data", *KEPT))
+    config = checkpoint.load_config(run, ("data",))
     if Path(config["data"]).name != "phantom-data":
         raise InputError(f"{run} was trained on {config['data']}; only a network of the synthetic set may be passed on")
     if (run / "best.npz").stat().st_size > LARGEST:
@@ -41,7 +31,8 @@ def keep(run: Path) -> None:
     FOLDER.mkdir(exist_ok=True)
     for name in ("best.npz", "postprocess.json"):
         shutil.copyfile(run / name, FOLDER / name)
-    write_text(FOLDER / "config.json", json.dumps({name: config[name] for name in KEPT}, indent=2) + "\n")
+    kept = {name: config[name] for name in checkpoint.NETWORK}  # nothing of the machine that it was made on
+    write_text(FOLDER / "config.json", json.dumps(kept, indent=2) + "\n")
 
 
 def main() -> None:

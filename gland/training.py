@@ -19,7 +19,9 @@ from tqdm import tqdm
 from gland import backend, checkpoint, data, ops
 from gland.device_step import DeviceStep
 from gland.errors import InputError
+from gland.files import held
 from gland.networks import build
+from gland.ops.threads import count_threads, set_threads
 from gland.report import write_csv
 from gland.solver import SOLVERS, learning_rate
 from gland.validation import validate
@@ -64,11 +66,12 @@ class Training:
         phases = ", ".join(f"{steps} steps of {name}" for name, steps in self.phases)
         size = self.network.flat.size
         seen = f"scaled by {self.network.scale}" if self.network.scale else "resized to 500 x 500"
+        threads = f", {count_threads()} thread{'s' * (count_threads() > 1)}" * (not self.device.is_device)
         return (
             f"run      {self.folder}\n"
             f"data     {c['data']}: {len(sets['train'])} training, {len(sets['val'])} validation, "
             f"{len(sets['test'])} test images, split by {sets['by']}, seed {c['seed']}\n"
-            f"network  {c['network']}, width {c['width']}, {size:,} parameters, on {self.device.name}\n"
+            f"network  {c['network']}, width {c['width']}, {size:,} parameters, on {self.device.name}{threads}\n"
             f"steps    {phases}, {c['batch']} windows of {c['crop']} x {c['crop']} pixels each, "
             f"of images {seen}\n"
         )
@@ -77,7 +80,7 @@ class Training:
         """All phases to the end. Raises Interrupted or Diverged; what was reached is saved then."""
         self.saved = self.started = time.monotonic()
         explained = backend.memory_explained("--batch, --crop or --width")
-        with _stop_signals() as stop, warnings.catch_warnings(), explained:
+        with held(self.folder), _stop_signals() as stop, warnings.catch_warnings(), explained:
             warnings.simplefilter("ignore", RuntimeWarning)  # an overflow is reported once, with its place, by Diverged
             while self.phase < len(self.phases):
                 name, steps = self.phases[self.phase]
@@ -87,6 +90,8 @@ class Training:
                     raise self._stopped("Stopped at once; the last checkpoint is kept.") from None
                 self.phase, self.step, self.solver, self.device_step = self.phase + 1, 0, self._solver(), None
             self.save()
+            if stop:
+                raise self._stopped("Stopped after the last step; everything is saved.")
 
     def _stopped(self, what: str) -> Interrupted:
         return Interrupted(f"{what} To go on: python train.py --resume {self.folder}")
@@ -182,7 +187,7 @@ class Training:
         state = {
             "phase": self.phase, "step": self.step, "best": self.best, "seconds": self._elapsed(),
             "sums": sums, "counted": counted, "rows": self.rows,
-            "finished": self.phase == len(self.phases), "order": ORDER,
+            "finished": self.phase == len(self.phases), "order": ORDER, "threads": count_threads(),
         }  # fmt: skip
         path = self.folder / "last.npz"
         checkpoint.save(path, self.network.parameters(), state, **self.solver.state)
@@ -204,6 +209,8 @@ class Training:
         self.phase, self.step, self.best, self.seconds = (state[k] for k in ("phase", "step", "best", "seconds"))
         self.totals[...] = self.device.to_device(np.array([*(state["sums"][k] for k in SUMS), state["counted"], 0.0]))
         self.rows = state["rows"]
+        if state.get("threads", count_threads()) != count_threads():  # another number adds up in another order
+            set_threads(state["threads"])
 
     def _solver(self) -> Any:
         c = self.config

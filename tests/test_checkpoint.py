@@ -14,7 +14,7 @@ from gland.errors import InputError
 from gland.files import remove_leftovers, write_atomic
 from gland.networks import MultiLoss
 
-CONFIG = dict(network="joint", width=1, skip=True, prior="gradient", seed=5)
+CONFIG = dict(network="joint", width=1, skip=True, prior="gradient", use_prior=True, use_scores=True, scale=0.0, seed=5)
 
 
 @pytest.fixture

@@ -218,6 +218,15 @@ def test_a_folder_of_other_things_is_never_overwritten(tmp_path, quick):
     assert (tmp_path / "train_1.png").read_text() == "precious"
 
 
+def test_what_is_not_the_sets_is_never_painted_over(tmp_path, quick):
+    folder = phantom.write(tmp_path / "set", 2)
+    (folder / "mine.txt").write_text("precious")
+    assert phantom.write(folder, 2) == folder  # whole: nothing is painted
+    with pytest.raises(InputError, match=r"mine\.txt"):
+        phantom.write(folder, 2, seed=1)
+    assert (folder / "mine.txt").read_text() == "precious"
+
+
 @pytest.mark.parametrize("images", [0, -3, {"train": 0}])
 def test_no_images_is_one_sentence(tmp_path, images):
     with pytest.raises(InputError, match="cannot be made"):

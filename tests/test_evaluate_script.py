@@ -122,6 +122,9 @@ BAD = {
     "no image": (["run", "--image", "data/train_1.png", "data/Grade.csv"], ["Grade.csv cannot be read as an image"]),
     "a folder for an image": (["run", "--image", "data"], ["data cannot be read as an image"]),
     "a truncated image": (["run", "--image", "data/cut.png"], ["cut.png", "truncated"]),
+    "a 16-bit image": (["run", "--image", "data/deep.png"], ["deep.png has mode I;16", "8 bits"]),
+    "an empty array": (["run", "--image", "data/empty.npy"], ["empty.npy cannot be read as an array"]),
+    "several arrays": (["run", "--image", "data/several.npy"], ["several.npy holds several arrays"]),
     "two of one name": (["run", "--image", "data/train_1.png", "fresh/train_1.png"], ["two images are named train_1"]),
 }
 
@@ -132,6 +135,9 @@ def bad_place(tiny_data, tiny_run, tmp_path_factory):
     shutil.copytree(tiny_data, place / "data")
     whole = (place / "data" / "train_1.png").read_bytes()
     (place / "data" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    Image.fromarray(np.full((40, 40), 9000, np.uint16)).save(place / "data" / "deep.png")
+    (place / "data" / "empty.npy").touch()
+    shutil.copyfile(tiny_run / "best.npz", place / "data" / "several.npy")
     for name in ("run", "fresh", "odd", "broken", "damaged"):
         shutil.copytree(tiny_run, place / name)
     for name in ("best.npz", "last.npz"):
@@ -149,6 +155,17 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(bad_place, case):
     options, parts = BAD[case]
     assert_one_sentence(run("evaluate.py", *options, cwd=bad_place), *parts)
     assert files(bad_place) == before
+
+
+def test_data_that_have_moved_serve_for_validation_too_and_are_named(tiny_data, tmp_path):
+    moved = shutil.copytree(tiny_data, tmp_path / "there")
+    assert run("train.py", "--data", moved, "--out", "run", *TINY, cwd=tmp_path).returncode == 0
+    before = run("evaluate.py", "run", cwd=tmp_path).stdout
+    moved.rename(tmp_path / "elsewhere")
+    result = run("evaluate.py", "run", "--data", "elsewhere", "--checkpoint", "last", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "images of elsewhere" in result.stdout and "last.npz" in result.stdout
+    assert "images of there" not in before and "last.npz" not in before
 
 
 def test_a_place_where_nothing_may_be_written_is_one_sentence(evaluated, tiny_data, tmp_path):

@@ -66,10 +66,17 @@ def test_training_options_hold_for_all_networks():
     assert {job.config["batch"] for job in jobs.plan(options(), ["--batch", "7"])} == {7}
 
 
-@pytest.mark.parametrize("wrong", [["--network", "joint"], ["--fold", "1"], ["--pretrain=3"], ["--folds", "0"]])
+@pytest.mark.parametrize(
+    "wrong", [["--network", "joint"], ["--fold", "1"], ["--pretrain=3"], ["--pretr", "3"], ["--folds", "0"]]
+)
 def test_what_the_table_varies_cannot_be_set(wrong, tmp_path, capsys):
     assert command.main([*wrong, "--out", str(tmp_path / "out")]) == 2
     assert wrong[0].split("=")[0] in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_what_is_named_twice_is_done_once():
+    once, twice = (jobs.plan(options("--networks", *n), []) for n in (["joint"], ["joint", "joint"]))
+    assert [job.folder for job in once] == [job.folder for job in twice]
 
 
 def test_a_diverged_network_says_so_in_its_row():
@@ -217,6 +224,13 @@ def test_other_options_do_not_mix_with_finished_runs(folder, tmp_path, capsys):
     assert command.main(given) == 0
     assert command.main([*given, "--rate", "0.5"]) == 2
     assert "rate" in capsys.readouterr().err
+    scores = next(tmp_path.rglob(runner.SCORES))
+    whole = scores.read_text()
+    for broken in ("", "{}", "[]"):
+        scores.write_text(broken)
+        assert command.main(given) == 2
+        assert str(scores) in capsys.readouterr().err
+    scores.write_text(whole)
     other = shutil.copytree(folder, tmp_path / "others")
     assert command.main([*given, "--data", str(other)]) == 2
     assert str(other) in capsys.readouterr().err

@@ -165,6 +165,7 @@ BAD = {
     "a scale of nothing": (["--scale", "0.01"], ["--scale is 0.01", "0.1 and 2", "500 x 500"]),
     "a fold too many": (["--data", "data", "--fold", "5"], ["--fold is 5", "0 to 4"]),
     "more folds than groups": (["--data", "data", "--fold", "0", "--folds", "40"], ["40", "groups"]),
+    "a decay without end": (["--decay", "inf"], ["--decay is inf", "finite"]),
     "resume of nothing": (["--resume", "nowhere"], ["nowhere does not exist"]),
     "resume of a folder": (["--resume", "empty"], ["empty is not a run", "config.json"]),
     "resume with options": (["--resume", "empty", "--iterations", "9"], ["--resume", "iterations"]),
@@ -188,6 +189,61 @@ def test_a_damaged_data_folder_is_one_sentence_and_leaves_no_run(data, tmp_path)
     result = run("train.py", *settings(data, "--out", "new"), cwd=tmp_path)
     assert_one_sentence(result, "train_3.png", "truncated")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_run_whose_data_have_moved_says_where_to_name_them(tiny_data, tmp_path):
+    moved = shutil.copytree(tiny_data, tmp_path / "there")
+    assert run("train.py", *settings(moved, "--out", "run"), cwd=tmp_path).returncode == 0
+    moved.rename(tmp_path / "elsewhere")
+    assert_one_sentence(run("train.py", "--resume", "run", cwd=tmp_path), "there is not a folder", "run/config.json")
+
+
+def test_runs_that_lead_nowhere_are_one_sentence(tiny_data, tmp_path):
+    (tmp_path / "runs").symlink_to(tmp_path / "not mounted")
+    assert_one_sentence(run("train.py", *settings(tiny_data), cwd=tmp_path), "cannot be made")
+
+
+@pytest.mark.parametrize("given", ["0", "-3", "1.5", "many", "\u00b2", "100000"])
+def test_a_number_of_threads_that_is_none_is_one_sentence(tmp_path, monkeypatch, given):
+    monkeypatch.setenv("GLAND_THREADS", given)
+    assert_one_sentence(run("train.py", cwd=tmp_path), "GLAND_THREADS is", "1 to 999")
+
+
+def test_terminated_while_painting_says_so_and_leaves_nothing(tmp_path):
+    process = start("train.py", *TINY, cwd=tmp_path)
+    while not list(tmp_path.glob("runs/.phantom-data.*/*")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err and "stopped" in err
+    assert [path.name for path in tmp_path.rglob("*")] == ["runs"]
+
+
+KEPT = {
+    "a width of text": ({"width": "1"}, "width"),
+    "a negative seed": ({"seed": -1}, "--seed is -1"),
+    "an unknown prior": ({"prior": "foo"}, "prior"),
+    "a switch of a number": ({"skip": 1}, "skip"),
+    "an endless scale": ({"scale": 1000}, "--scale is 1000"),
+    "lambda of 9": ({"lam": 9}, "--lam is 9"),
+    "no images in the sets": ({"split": {}}, "which images"),
+    "no data": ({"data": None}, "data"),
+    "an unknown solver": ({"solver": "newton"}, "solver"),
+    "a log of never": ({"log_every": 0}, "--log-every is 0"),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_a_configuration_that_no_option_gives_is_one_sentence(tiny_run, tmp_path, case):
+    copy = shutil.copytree(tiny_run, tmp_path / "run")
+    change, part = KEPT[case]
+    file = copy / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    before = files(copy)
+    for script in (["train.py", "--resume"], ["evaluate.py"]):
+        assert_one_sentence(run(*script, "run", cwd=tmp_path), part)
+    assert files(copy) == before
 
 
 def test_a_damaged_synthetic_set_says_how_to_get_a_new_one(tmp_path):

@@ -38,7 +38,7 @@ def test_an_untrained_network_would_not(samples):
 
 def test_it_is_small_and_says_nothing_of_the_machine_it_was_made_on():
     assert (trained.FOLDER / "best.npz").stat().st_size < trained.LARGEST
-    assert set(checkpoint.load_config(trained.FOLDER)) == set(trained.KEPT)
+    assert set(checkpoint.load_config(trained.FOLDER)) == set(checkpoint.NETWORK)
 
 
 def test_a_run_on_other_images_is_not_passed_on(tiny_run):

@@ -6,8 +6,10 @@ import signal
 import numpy as np
 import pytest
 
-from gland import checkpoint, config, data
+from gland import checkpoint, config, data, validation
 from gland.errors import InputError
+from gland.files import held
+from gland.ops import threads
 from gland.training import Diverged, Interrupted, Training, first_nonfinite
 
 
@@ -91,6 +93,47 @@ def test_an_interrupted_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path
     resumed.restore()
     resumed.run()
     assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_ctrl_c_during_the_last_validation_stops_too_and_the_end_is_kept(tmp_path, monkeypatch):
+    training(tmp_path / "whole").run()
+    stopped, validate = training(tmp_path / "stopped"), validation.validate
+
+    def interrupted(network, samples):
+        if stopped.step == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return validate(network, samples)
+
+    monkeypatch.setattr("gland.training.validate", interrupted)
+    with pytest.raises(Interrupted, match="last step"):
+        stopped.run()
+    assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
+    resumed = training(tmp_path / "stopped")
+    resumed.restore()
+    resumed.run()  # nothing is left to do
+    assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_resumed_run_keeps_its_number_of_threads(tmp_path):
+    before = threads.count_threads()
+    try:
+        threads.set_threads(1)
+        stopped = training(tmp_path)
+        stopped._step = StopAfter(stopped, 4)
+        with pytest.raises(Interrupted):
+            stopped.run()
+        threads.set_threads(2)
+        resumed = training(tmp_path)
+        resumed.restore()
+        assert threads.count_threads() == 1 and "1 thread\n" in resumed.summary()
+    finally:
+        threads.set_threads(before)
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    with held(tmp_path), pytest.raises(InputError, match="another process trains in"):
+        training(tmp_path).run()
+    training(tmp_path).run()
 
 
 @pytest.mark.parametrize("lost", ["velocity", "mean", "square"])

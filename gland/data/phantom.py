@@ -4,6 +4,7 @@ It is the built-in default data set. The same (images, seed) gives the same file
 """
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from gland.files import write_atomic, write_text
 IMAGES = 48
 VERSION = 2  # of the painter: a cached set of another version is painted anew
 MARKER = "phantom.json"
+OWN = re.compile(r"(train|testA|testB)_\d+(_anno)?\.png|Grade\.csv|phantom\.json")  # what a set consists of
 TILE, SMALL = (522, 775), (453, 589)  # (h, w)
 # Tiles down and across, in turn; single tiles are small ones. Many small fields: each has a stain of its own.
 FIELDS = ((2, 2), (1, 1), (1, 2), (1, 1), (2, 1), (1, 1))
@@ -59,6 +61,10 @@ def write(folder: str | Path, images: int | Mapping[str, int] = IMAGES, seed: in
         return folder
     if folder.exists() and not (folder.is_dir() and (_settings(folder) or not any(folder.iterdir()))):
         raise InputError(f"{folder} exists and is not a phantom set; choose another folder for it.")
+    if folder.exists() and (others := sorted(f.name for f in folder.iterdir() if not OWN.fullmatch(f.name))):
+        raise InputError(
+            f"{folder} is to be painted anew, and {others[0]} in it is not the set's; move that elsewhere."
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))

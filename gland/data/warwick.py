@@ -26,7 +26,8 @@ RELEASE = {"train": (37, 48), "testA": (33, 27), "testB": (4, 16)}  # benign, ma
 SUFFIXES = (".png", ".bmp")
 NAME = re.compile(r"(train|testA|testB)_(\d+)")
 GRADE = "grade (GlaS)"
-MASK_MODES = ("L", "P", "I", "I;16", "I;16B")
+DEEP = ("I", "I;16", "I;16B", "F")  # more than 8 bits a pixel
+MASK_MODES = ("L", "P", *DEEP[:3])
 
 
 class Grade(NamedTuple):
@@ -61,17 +62,20 @@ def read_grades(file: Path) -> dict[str, Grade]:
         raise InputError(f"{file} is missing; it comes with the images and says which are malignant.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read as text: {error}.") from None
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(map(str.strip, row))]
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(map(str.strip, row))]
+    except csv.Error as error:
+        raise InputError(f"{file} cannot be read as a table: {error}.") from None
     heading = rows[0] if rows else []
     if missing := [column for column in ("name", GRADE) if column not in heading]:
         raise InputError(f"{file} has no column {missing[0]!r} in its first line.")
     grades = {}
     for row in rows[1:]:
         cells = dict(zip(heading, row))
-        name, grade, patient = cells["name"], cells.get(GRADE, ""), cells.get("patient ID", "")
+        name, grade, patient = (cells.get(column, "") for column in ("name", GRADE, "patient ID"))
         if grade not in ("benign", "malignant"):
             raise InputError(f"{file} gives {name} the unknown grade {grade!r}; it must be benign or malignant.")
-        if patient and not patient.isdecimal():
+        if patient and not re.fullmatch("[0-9]{1,18}", patient):
             raise InputError(f"{file} gives {name} the patient ID {patient!r}, which is not a number.")
         if name in grades:
             raise InputError(f"{file} lists {name} twice; remove one of the rows.")
@@ -83,7 +87,7 @@ def read_image(file: str | Path, convert: bool = False) -> np.ndarray:
     """Any RGB image file as (H, W, 3) uint8; convert: grey, palette and transparent ones too. Raises InputError."""
     pixels, mode = _decode(Path(file), "RGB" if convert else None)
     if mode != "RGB":
-        raise InputError(f"{file} has mode {mode}; an image must be 8-bit RGB.")
+        raise InputError(f"{file} has mode {mode}; an image must be RGB of 8 bits a channel.")
     return pixels
 
 
@@ -140,7 +144,8 @@ def _image_files(folder: Path, parts: Sequence[str]) -> dict[str, Path]:
 def _read_sample(name: str, file: Path, grades: dict[str, Grade]) -> Sample:
     if name not in grades:
         raise InputError(f"{file} has no row in Grade.csv; add its grade or remove the image.")
-    anno = next((f for s in SUFFIXES if (f := file.with_name(f"{name}_anno{s}")).exists()), None)
+    suffixes = dict.fromkeys((file.suffix, *SUFFIXES))
+    anno = next((f for s in suffixes if (f := file.with_name(f"{name}_anno{s}")).exists()), None)
     if anno is None:
         raise InputError(f"{file} has no annotation: {name}_anno{file.suffix} is missing beside it.")
     image, instances = read_image(file), read_instances(anno)
@@ -158,9 +163,12 @@ def _decode(file: Path, mode: str | None = None) -> tuple[np.ndarray, str]:
     try:
         with Image.open(file) as image:
             image.load()
-            image = image.convert(mode) if mode else image
+            if mode and image.mode not in DEEP:  # Pillow would clip those to white
+                image = image.convert(mode)
             return np.asarray(image), image.mode
     except FileNotFoundError:
         raise InputError(f"{file} does not exist.") from None
+    except Image.DecompressionBombError:
+        raise InputError(f"{file} has more pixels than is safe to decode at once; save it as a .npy array.") from None
     except Exception as error:
         raise InputError(f"{file} cannot be read as an image, it may be damaged or truncated: {error}.") from None

@@ -10,6 +10,7 @@ the very work that it should share: two threads take longer than one. So the hel
 
 import ctypes
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
@@ -18,15 +19,25 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from gland.errors import InputError
+
 Work = Callable[[int, int, int], None]
 
 PIECE = 1 << 19  # elements that one NumPy call should have at most
 ALONE = 1 << 15  # elements, below which one thread is done before another has begun
+COUNT = re.compile("[1-9][0-9]{0,2}")  # what GLAND_THREADS may be
 
 
 def _default_count() -> int:
     given = os.environ.get("GLAND_THREADS", "")
-    return max(1, int(given)) if given.isdigit() else len(_cores(0))
+    return int(given) if COUNT.fullmatch(given) else len(_cores(0))
+
+
+def check_environment() -> None:
+    """Raises InputError where GLAND_THREADS, which is read at the start of Python, is no number of threads."""
+    given = os.environ.get("GLAND_THREADS", "")
+    if given and not COUNT.fullmatch(given):
+        raise InputError(f"GLAND_THREADS is {given!r}; it must be a number from 1 to 999, or not be set")
 
 
 if hasattr(os, "sched_setaffinity"):

@@ -50,19 +50,20 @@ def plan(options: argparse.Namespace, training_options: Sequence[str]) -> list[J
 
     training_options: options of train.py, for all networks alike. Raises InputError.
     """
-    if wrong := [o for o in training_options if o.split("=")[0] in OURS]:
+    given = [o.split("=")[0] for o in training_options if o.startswith("--")]
+    if wrong := [o for o in given if any(own.startswith(o) for own in OURS)]:  # abbreviated ones too
         raise InputError(f"{wrong[0]} is what the table varies or sets itself; see python -m gland.table1 --help")
-    splits = ("glas",) if options.protocol == "glas" else options.split_by
+    splits = ("glas",) if options.protocol == "glas" else dict.fromkeys(options.split_by)
     folds = [None] if options.folds is None or options.protocol == "glas" else list(range(max(1, options.folds)))
     jobs = []
     for split in splits:
         for fold in folds:
-            for network in options.networks:
+            for network in dict.fromkeys(options.networks):
                 jobs.append(_job(SYSTEMS[network], network, {}, split, fold, options, training_options))
     if options.ablations:
         for title, changes in ABLATIONS.items():
             for fold in folds:
-                jobs.append(_job(title, "joint", changes, splits[0], fold, options, training_options))
+                jobs.append(_job(title, "joint", changes, next(iter(splits)), fold, options, training_options))
     return jobs
 
 

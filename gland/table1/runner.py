@@ -33,15 +33,26 @@ def run(jobs: Sequence[Job], options: argparse.Namespace) -> str:
     bar = tqdm(jobs, desc="networks", unit="network")
     for job in bar:
         done = job.folder / SCORES
-        result = json.loads(done.read_text()) if done.exists() else None
+        result = _read(done) if done.exists() else None
         if result is None or result["tta"] != options.tta:
             bar.set_postfix_str(f"{job.title}, {job.folder.relative_to(folder)}; {_left(jobs, results)}")
             split = _split(job, samples)
             result = _train(job, split, samples, source) if result is None else result
             _score(job, split, samples, options.tta, result)
-        results[job.folder] = json.loads(done.read_text())
+        results[job.folder] = _read(done)
         text = report.write(folder, *_entries(jobs, results), _heading(options, source))
     return text
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(file.read_text())
+        _ = result["rows"], result["seconds"], result["note"], result["tta"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{file} is not what the table wrote; delete its folder, and that network is made again"
+        ) from error
+    return result
 
 
 def _train(job: Job, split: data.Split, samples: list[data.Sample], source: str | Path) -> dict[str, Any]:
