@@ -79,7 +79,7 @@ def evaluate_run(
         rows.append(score(network, sample, prediction, settings))
         if prediction.p_gland is not None:
             shown.append((sample, prediction))
-            overlay = figures.overlay(sample.image, prediction.p_gland[0] > 0.5, sample.instances > 0)
+            overlay = figures.overlay(sample.image, prediction.gland_mask()[0], sample.instances > 0)
             _save_png(folder / "overlays" / f"{sample.name}.png", overlay)
     split = config["split"]
     fields = len({row["visual_field"] for row in rows})

@@ -59,7 +59,7 @@ def figure2(examples: Sequence[tuple[Sample, Prediction]]) -> Figure:
     figure = Figure(figsize=(11, 2.6 * sum(heights) + 0.4), layout="constrained")
     grid = figure.subplots(len(examples), 4, squeeze=False, gridspec_kw={"height_ratios": heights})
     for (sample, prediction), axes in zip(examples, grid, strict=True):
-        pictures = [sample.image, sample.instances > 0, None, prediction.p_gland[0] > 0.5]
+        pictures = [sample.image, sample.instances > 0, None, prediction.gland_mask()[0]]
         if prediction.f is not None:
             pictures[2] = prediction.f[0]
         for axis, picture, kind in zip(axes, pictures, ("rgb", "mask", "prior", "mask"), strict=True):

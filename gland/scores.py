@@ -80,7 +80,7 @@ def score(
         crops = network.predict(to_input([crop.image for crop in quadrants(resize(sample, network.scale))]))
         row["crops_correct"] = int((crops.q.argmax(axis=1) == int(sample.malignant)).sum())
     if prediction.p_gland is not None:
-        mask, truth = prediction.p_gland[0] > 0.5, sample.instances > 0  # Eq. (6)
+        mask, truth = prediction.gland_mask()[0], sample.instances > 0
         objects = compare_objects(postprocess.postprocess(prediction.p_gland[0], settings), _separate(sample.instances))
         row |= {
             "pixel_accuracy": pixel_accuracy(mask, truth),

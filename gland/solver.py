@@ -13,7 +13,7 @@ form of the last lines of their section 2, with the decay kept out of the moment
     m <- beta1 m + (1 - beta1) dL/dW          alpha_t = alpha sqrt(1 - beta2^t) / (1 - beta1^t),  t = 1, 2, ...
     s <- beta2 s + (1 - beta2) (dL/dW)^2      W <- W - alpha_t (m / (sqrt(s) + epsilon) + decay W)
 
-Departs from source: the decay is multiplied by alpha_t too, not by alpha; from t = 3000 on they differ by less than 3 %.
+Departs from source: the decay is multiplied by alpha_t too, not by the schedule alone.
 
 Muon, the default (departs from paper). Most of a gradient matrix lies along few directions, and a step along it leaves the others
 untaught. Muon moves a kernel, an m x n matrix of inputs by outputs, as far along every direction of the gradient: from the same
@@ -23,10 +23,10 @@ in neural networks", with the length of a step and the decay of Liu et al. (2025
     v <- mu v + dL/dW,   g = mu v + dL/dW        W <- W - alpha (0.2 sqrt(max(m, n)) orthogonal(g) + decay W)
 
 The factor gives the step a root mean square of about 0.2 an element, as large as Adam's; so one rate serves both. The decay
-bounds what a kernel can grow to: its spectral norm stays below 0.25 sqrt(max(m, n)) / decay. Biases, layers that give logits and
-fully connected layers (of AlexNet: orthogonal would take longer than the rest of the step) are Adam's, with beta1 = beta2 = mu.
-Departs from source: with equal betas, Adam's corrections for its first steps amount to a warm-up less, sqrt(1 - mu^t), and are
-left out.
+bounds what a kernel can grow to: its spectral norm stays below 0.25 sqrt(max(m, n)) / decay, or falls to it. Biases, layers that
+give logits and fully connected layers (of AlexNet: orthogonal would take longer than the rest of the step) are Adam's, with
+beta1 = beta2 = mu. Departs from source: with equal betas, Adam's corrections for its first steps amount to a warm-up less,
+sqrt(1 - mu^t), and are left out.
 """
 
 import math

@@ -45,8 +45,9 @@ def validate(network: Any, samples: Sequence[Sample]) -> Validation:
         if prediction.p_gland is not None:
             p = np.clip(prediction.p_gland[0], 1e-7, 1 - 1e-7)
             loss -= np.log(np.where(mask, p, 1 - p)).mean()
-            pixels.append(pixel_accuracy(p > 0.5, mask))
-            dscs[sample.malignant].append(dice(p > 0.5, mask))
+            found = prediction.gland_mask()[0]
+            pixels.append(pixel_accuracy(found, mask))
+            dscs[sample.malignant].append(dice(found, mask))
         losses.append(loss)
     dsc = [np.mean(values) for values in dscs.values() if values]
     return Validation(

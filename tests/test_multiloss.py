@@ -5,7 +5,7 @@ import pytest
 
 from gland import prior
 from gland.gradcheck import check_parameters
-from gland.networks import MultiLoss
+from gland.networks import MultiLoss, Prediction
 
 RNG = np.random.default_rng(0)
 X, MASK, LABEL = RNG.standard_normal((2, 3, 32, 32)), (RNG.random((2, 32, 32)) > 0.5) * 1.0, np.array([0, 1])
@@ -112,6 +112,12 @@ def test_a_planted_mistake_in_the_joint_gradient_is_caught(mistake, monkeypatch)
     net = network(score="probability")
     mistake(net, monkeypatch)
     assert not check_parameters(lambda net: total(net, "soft-target", "exact"), net, elements=1).ok
+
+
+def test_eq6_is_the_larger_logit_and_a_tie_is_background():
+    logits = np.array([[2.0, -1.0], [0.5, 0.5], [-3.0, 0.0]])  # of gland, of background
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert Prediction(None, p[None, None, :, 0], None, ()).gland_mask().tolist() == [[[True, False, False]]]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (31, 33), (32, 64), (97, 50)])

@@ -9,7 +9,7 @@ from gland import layers, loss, networks, prior
 from gland.audit import plain
 from gland.audit.evidence import Section
 from gland.audit.numeric import complex_step
-from gland.networks.multiloss import MultiLoss
+from gland.networks.multiloss import MultiLoss, Prediction
 
 READINGS = {
     "soft-target": ("Eq. 4", r"L_s = - \sum_j \left[ S_j f_j \log P_g + (1 - S_j f_j) \log P_b \right]"),
@@ -176,16 +176,18 @@ def eq6() -> Section:
         "Eq. 6",
         "Eq. 6: gland where its probability is the larger",
         r"\hat{S}_j = \arg \max \{ P_g(x_j), P_b(x_j) \}",
-        [MultiLoss.predict],
+        [MultiLoss.predict, Prediction.gland_mask],
     )
     section.notes = "P_g > P_b is the same as P_g > 1/2 and as s_g > s_b. It has no gradient. Ties count as background."
     rng = np.random.default_rng(6)
     net = networks.MultiLoss(width=1, seed=6, dtype=np.float64)
     image = rng.standard_normal((1, 3, 32, 64))
-    ours = net.predict(image).p_gland > 0.5
+    ours = net.predict(image).gland_mask()
     logits = net.forward(image).seg_logits[0].tolist()
     by_loop = [[p > q for p, q in zip(*lines)] for lines in zip(*logits)]
     changed = int((ours[0] != np.array(by_loop)).sum())
     section.add("formula", f"{ours.size} pixels, {int(ours.sum())} of them gland: pixels that differ", changed)
     section.add("formula", "both classes occur among them", 0 if 0 < ours.sum() < ours.size else np.inf)
+    tie = Prediction(None, np.full((1, 1, 1), 0.5), None, ())
+    section.claim("a tie is background", not tie.gland_mask().any())
     return section

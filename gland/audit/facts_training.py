@@ -96,7 +96,7 @@ def skip() -> Section:
     _, images = painted()
     accuracy = {}
     for on in (True, False):
-        accuracy[on] = float(((started(skip=on).predict(images.x).p_gland > 0.5) == images.mask).mean())
+        accuracy[on] = float((started(skip=on).predict(images.x).gland_mask() == images.mask).mean())
     section.numbers.append(
         (
             f"pixel accuracy on two unseen images after {START} steps, with and without",

@@ -130,7 +130,7 @@ def measure(steps: int = STEPS) -> list[Measured]:
         with overflowing():
             for step in range(START, START + steps):
                 last = descent.step(lambda net=net, reading=reading, step=step: gradient(net, reading, *window(step)))
-        mask = net.predict(one[0]).p_gland[0] > 0.5
+        mask = net.predict(one[0]).gland_mask()[0]
         if base is None:
             base, base_mask = g, mask
         cosine = None if g.size != base.size else float(g @ base / np.sqrt((g @ g) * (base @ base)))

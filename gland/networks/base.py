@@ -35,7 +35,7 @@ class Network:
     """A network is its layers by name: a subclass fills `layers` and calls `flatten` once.
 
     The parameters are views into `flat` and their gradients views into `flat_grad`, each in its layer's own memory order,
-    so that the solver updates all of them with one operation. The `kernels`, one after the other, are what it begins with.
+    so that a solver updates all of them at once. The `kernels`, one after the other, are what it begins with.
     """
 
     layers: dict[str, Layer]

@@ -26,6 +26,10 @@ class Prediction(NamedTuple):
     f: np.ndarray | None  # (N, H, W) the prior
     f_k: tuple[np.ndarray, ...]  # (N, H_k, W_k) the prior of each pooling layer
 
+    def gland_mask(self) -> np.ndarray:
+        """Eq. (6): gland where P_g > P_b, which is P_g > 1/2; (N, H, W) bool. A tie is background."""
+        return self.p_gland > 0.5
+
 
 class Losses(NamedTuple):
     """Eqs. (5), (1) and (4) of one batch, as 0-d arrays where the network lives; None where it has no such part."""
@@ -56,7 +60,7 @@ class MultiLoss(Network):
     """kind: "joint", "class" or "seg". width w: the stages have w, 2w, 4w, 8w, 8w channels.
 
     prior: "gradient" or "gradient-activation". score: what Eq. (3) differentiates, "margin" or (literally) "probability".
-    use_prior, use_scores: the paper's ablations, joint without f and joint without Q in the segmenter.
+    use_prior, use_scores: ablations, joint without f and joint without Q in the segmenter.
     """
 
     def __init__(

@@ -3,7 +3,8 @@
 Ronneberger, Fischer and Brox, "U-Net: convolutional networks for biomedical image segmentation", 2015, section 2: five
 levels of two 3x3 convolutions with ReLU, joined downwards by 2x2 max-pools, upwards by 2x2 "up-convolutions" that halve
 the channels and by concatenation with the level's own features; a 1x1 convolution at the end; dropout at the end of the
-contracting path (0.5 after its last two levels, as in the model they released); weights by He's rule.
+contracting path (0.5 after its last two levels, as in the model they released); weights by He's rule, but the last
+layer's, which are a tenth of it.
 
 Departs from the publication: convolutions are padded, so that the output has the input's size and nothing is cropped;
 the first level has 16 channels, not 64, which makes a step cost about what the joint network's does (2.3 and 2.0
