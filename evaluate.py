@@ -43,6 +43,9 @@ def parser() -> console.Parser:
 def main() -> None:
     o = parser().parse_args()
     if o.image:
+        measuring = {"--data": o.data is not None, "--split": o.split != "test", "--no-postprocess": not o.postprocess}
+        if given := [name for name, is_given in measuring.items() if is_given]:
+            raise InputError(f"{given[0]} is for measuring and does nothing for --image; leave one of the two out")
         run, pictures = (trained.FOLDER, Path("runs") / "images") if o.run is None else (o.run, None)
         print(segment_files(run, o.image, o.checkpoint, o.tta, o.device, pictures))
         return

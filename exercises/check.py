@@ -72,6 +72,8 @@ def one(name: str, package: str) -> str:
         return f"left out: {hint}"
     except (SyntaxError, ImportError) as error:
         return f"cannot be read: {error}."
+    except Exception as error:  # of a line outside all functions
+        return f"cannot be read: {type(error).__name__}: {error}."
 
 
 if __name__ == "__main__":

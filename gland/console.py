@@ -1,6 +1,7 @@
 """What the command-line programs share: help that is short, and one sentence with an exit status for what goes wrong."""
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -35,11 +36,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def call(program: str, work: Callable[[], None]) -> int:
-    """work(), and the exit status: 0 done, 1 the loss diverged, 2 bad input or no room, 130 stopped by Ctrl-C."""
+    """work(), and the exit status: 0 done, 1 diverged, or nobody reads on, 2 bad input or no room, 130 stopped by Ctrl-C."""
     try:
         with _terminated_is_interrupted():
             threads.check_environment()
             work()
+            sys.stdout.flush()
     except InputError as error:
         return _say(f"{program}: {error}", 2)
     except Diverged as error:
@@ -48,6 +50,9 @@ def call(program: str, work: Callable[[], None]) -> int:
         return _say(f"\n{stopped}", 130)
     except KeyboardInterrupt:
         return _say(f"\n{program}: stopped; no half-written file remains", 130)
+    except BrokenPipeError:  # whoever read along, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _say(f"{program}: {where}{error.strerror or error}", 2)

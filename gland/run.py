@@ -3,6 +3,7 @@
 import sys
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from gland import backend, checkpoint, data, figures
@@ -60,7 +61,7 @@ def finish(folder: Path) -> str:
             f"curves     {folder / 'curves.png'}, log.csv",
             f"scores     {evaluation.folder / 'table.csv'}, table.json, images.csv",
             *([f"pictures   {evaluation.folder / pictures[0]}, {', '.join(pictures[1:])}"] if pictures else []),
-            f"any image  python evaluate.py {folder} --image FILE",
+            f"any image  python evaluate.py {quote(str(folder))} --image FILE",
         ]
     )
 
@@ -83,7 +84,7 @@ def _claim(config: dict[str, Any], out: str | None) -> tuple[Path, bool]:
                 raise InputError(f"--out {folder} is a file; name a folder")
             if (folder / "config.json").exists():
                 raise InputError(
-                    f"{folder} holds a run already; go on with it by --resume {folder}, or name another folder"
+                    f"{folder} holds a run already; go on with it by --resume {quote(str(folder))}, or name another folder"
                 )
             made = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)

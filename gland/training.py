@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ class Training:
                 raise self._stopped("Stopped after the last step; everything is saved.")
 
     def _stopped(self, what: str) -> Interrupted:
-        return Interrupted(f"{what} To go on: python train.py --resume {self.folder}")
+        return Interrupted(f"{what} To go on: python train.py --resume {quote(str(self.folder))}")
 
     def _run_phase(self, name: str, steps: int, stop: list[int]) -> None:
         c = self.config

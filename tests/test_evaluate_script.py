@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from scripts import TINY, assert_one_sentence, files, run, sentences
+from scripts import TINY, assert_one_sentence, files, run, sentences, start
 
 from gland import checkpoint
 from gland.data import read, resize, to_input
@@ -122,6 +122,7 @@ BAD = {
     "no image": (["run", "--image", "data/train_1.png", "data/Grade.csv"], ["Grade.csv cannot be read as an image"]),
     "a folder for an image": (["run", "--image", "data"], ["data cannot be read as an image"]),
     "a truncated image": (["run", "--image", "data/cut.png"], ["cut.png", "truncated"]),
+    "a set for an image": (["run", "--split", "val", "--image", "data/train_1.png"], ["--split", "--image"]),
     "a 16-bit image": (["run", "--image", "data/deep.png"], ["deep.png has mode I;16", "8 bits"]),
     "an empty array": (["run", "--image", "data/empty.npy"], ["empty.npy cannot be read as an array"]),
     "several arrays": (["run", "--image", "data/several.npy"], ["several.npy holds several arrays"]),
@@ -155,6 +156,13 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(bad_place, case):
     options, parts = BAD[case]
     assert_one_sentence(run("evaluate.py", *options, cwd=bad_place), *parts)
     assert files(bad_place) == before
+
+
+def test_a_reader_that_goes_away_leaves_no_traceback(tiny_data, tiny_run, tmp_path):
+    run_folder = shutil.copytree(tiny_run, tmp_path / "run")
+    process = start("evaluate.py", run_folder, "--image", tiny_data / "train_1.png", cwd=tmp_path)
+    process.stdout.close()
+    assert sentences(process.stderr.read()) == [] and process.wait(timeout=60) == 1
 
 
 def test_data_that_have_moved_serve_for_validation_too_and_are_named(tiny_data, tmp_path):

@@ -164,6 +164,8 @@ def test_a_file_that_python_cannot_read_is_said_in_a_sentence(monkeypatch, tmp_p
     (tmp_path / "broken" / "relu.py").write_text("def input_grad(:\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert check.one("relu", "broken").startswith("cannot be read: invalid syntax")
+    (tmp_path / "broken" / "linear.py").write_text("nothing\n")
+    assert check.one("linear", "broken") == "cannot be read: NameError: name 'nothing' is not defined."
 
 
 def test_what_is_given_is_not_to_be_changed():
