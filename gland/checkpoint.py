@@ -20,16 +20,8 @@ from gland.errors import InputError
 from gland.files import write_atomic, write_text
 
 PARAMETER = "parameter/"
-NETWORK = (
-    "network",
-    "width",
-    "skip",
-    "prior",
-    "use_prior",
-    "use_scores",
-    "scale",
-    "seed",
-)  # what a network is built from
+# What a network is built from.
+NETWORK = ("network", "width", "skip", "prior", "use_prior", "use_scores", "scale", "seed")
 SETS = ("train", "val", "test")
 OTHER = "a run's other checkpoint may be whole: evaluate.py takes either, --resume needs last.npz"
 
