@@ -81,6 +81,12 @@ def eq2() -> Section:
     def probability(v):
         return cls().forward(v)[0][rows, l].sum()
 
+    sure, first = np.array([[20.0, -20.0]]), np.array([0])
+    q_0, q_1 = plain.softmax_of(plain.decimals(sure.tolist())[0])
+    section.compare(
+        "formula", "dQ_l/da where 1 - Q_l is 4e-18, in 50 digits",
+        prior.probability_score_grad(sure, first), [[q_0 * q_1, -q_0 * q_1]],
+    )  # fmt: skip
     for name, score in (("probability", probability), ("margin", margin)):
         grad, curvature = prior.SCORES[name]
         numeric = complex_step(score, a)

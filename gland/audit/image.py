@@ -53,14 +53,14 @@ def window(step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 class Descent:
     """The paper's solver, for as long as a reading is watched."""
 
-    def __init__(self, net: MultiLoss) -> None:
-        self.net, self.solver = net, SGD(net, MOMENTUM)
+    def __init__(self, net: MultiLoss, rate: float = RATE, momentum: float = MOMENTUM) -> None:
+        self.net, self.rate, self.solver = net, rate, SGD(net, momentum)
 
     def step(self, add_gradient: Callable[[], Any]) -> float:
         """One step; add_gradient() adds dL/dw to the network's gradients and returns L."""
         self.net.zero_grad()
         value = add_gradient()
-        self.solver.step(RATE)
+        self.solver.step(self.rate)
         return float(value)
 
 
