@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from gland import backend
+from gland.data.splits import Split
 from gland.errors import InputError
 from gland.files import write_atomic, write_text
 
 PARAMETER = "parameter/"
 # What a network is built from.
 NETWORK = ("network", "width", "skip", "prior", "use_prior", "use_scores", "scale", "seed")
-SETS = ("train", "val", "test")
 OTHER = "a run's other checkpoint may be whole: evaluate.py takes either, --resume needs last.npz"
 
 
@@ -77,7 +77,9 @@ def load_config(run: str | Path, needs: Sequence[str] = ()) -> dict[str, Any]:
     if "data" in needs and not isinstance(config["data"], str):
         raise InputError(f"{path} does not say where the data are; make the run again")
     split = config.get("split", {})
-    if "split" in needs and not (isinstance(split, dict) and all(isinstance(split.get(name), list) for name in SETS)):
+    if "split" in needs and not (
+        isinstance(split, dict) and all(isinstance(split.get(name), list) for name in Split._fields)
+    ):
         raise InputError(f"{path} does not say which images are in which set; make the run again")
     return config
 

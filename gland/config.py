@@ -161,10 +161,11 @@ def complete(options: argparse.Namespace) -> dict[str, Any]:
 
 def recheck(config: dict[str, Any], source: str) -> None:
     """Raises InputError for a value in a kept configuration that no option could have given."""
-    usual = complete(parser().parse_args([]))
+    p = parser()
+    usual, choices = complete(p.parse_args([])), {action.dest: action.choices for action in p._actions}
     for name in usual.keys() & config.keys():
         value, kinds = config[name], _KINDS.get(type(usual[name]), (type(usual[name]),))
-        allowed = _CHOICES.get(name)
+        allowed = choices[name]
         if type(value) not in kinds or (allowed and value not in allowed):
             raise InputError(f"{source} gives {name} as {value!r}, which cannot be; make the run again")
     try:
@@ -174,10 +175,6 @@ def recheck(config: dict[str, Any], source: str) -> None:
 
 
 _KINDS = {float: (int, float), type(None): (int, str, type(None))}
-_CHOICES: dict[str, Any] = {
-    "network": NETWORKS, "prior": PRIORS, "loss": SEGMENTATION_LOSSES, "prior_gradient": ("detached", "exact"),
-    "solver": SOLVERS, "schedule": SCHEDULES, "device": ("auto", "cpu", "gpu"), "recipe": RECIPES, "split_by": BY,
-}  # fmt: skip
 
 
 def _check(config: dict[str, Any]) -> None:

@@ -16,7 +16,6 @@ from threadpoolctl import threadpool_info
 
 import gland
 from gland import backend, config, memory
-from gland.backend import cuda_version
 from gland.errors import InputError
 from gland.ops import launch, threads
 
@@ -114,7 +113,7 @@ def _device() -> tuple[list[tuple[str, str]] | str, int]:
         ("usable", f"yes: {name}, compute capability {capability[:-1]}.{capability[-1]}"),
         ("memory", f"{_mib(free)} free of {_mib(total)}"),
         ("driver", _driver_line(driver())),
-        ("CuPy", f"{cp.__version__}, made for CUDA {cuda_version(runtime.runtimeGetVersion())}"),
+        ("CuPy", f"{cp.__version__}, made for CUDA {backend.cuda_version(runtime.runtimeGetVersion())}"),
         ("kernels", f"{len(launch.files())} files in {launch.KERNELS}"),
     ], free
 
@@ -176,7 +175,7 @@ def _print(title: str, lines: list[tuple[str, str]]) -> None:
 def _driver_line(found: Driver | None) -> str:
     if found is None:
         return "none"
-    return f"{found.version or 'of unknown version'}, knows CUDA up to {cuda_version(found.cuda)}"
+    return f"{found.version or 'of unknown version'}, knows CUDA up to {backend.cuda_version(found.cuda)}"
 
 
 def _mib(n: int) -> str:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gland import backend, ops, prior
+from gland.networks.base import reflected
 
 CORE = 512  # pixels of a tile's middle along each side
 Array = Any
@@ -129,11 +130,8 @@ class Tiled:
         pixels = np.asarray(
             self.image[tuple(slice(r.start, min(r.stop, n)) for r, n in zip(read, self.size, strict=True))]
         )
-        x = self.prepare(pixels)
-        beyond = [max(r.stop - n, 0) for r, n in zip(read, self.size, strict=True)]
-        mode = "reflect" if min(self.size) > 1 else "edge"
-        x = np.pad(x, [(0, 0), (0, 0), *((0, b) for b in beyond)], mode=mode) if any(beyond) else x
-        return self.network.place(x)
+        x, (h, w) = self.prepare(pixels), (r.stop - r.start for r in read)
+        return self.network.place(x if x.shape[2:] == (h, w) else reflected(x, h, w))
 
 
 def _middle(m: Array, core: Window, read: Window, scale: int) -> Array:

@@ -25,7 +25,7 @@ from gland.files import write_atomic, write_text
 IMAGES = 48
 VERSION = 2  # of the painter: a cached set of another version is painted anew
 MARKER = "phantom.json"
-OWN = re.compile(r"(train|testA|testB)_\d+(_anno)?\.png|Grade\.csv|phantom\.json")  # what a set consists of
+OWN = re.compile(rf"(train|testA|testB)_\d+(_anno)?\.png|Grade\.csv|{re.escape(MARKER)}")  # what a set consists of
 TILE, SMALL = (522, 775), (453, 589)  # (h, w)
 # Tiles down and across, in turn; single tiles are small ones. Many small fields: each has a stain of its own.
 FIELDS = ((2, 2), (1, 1), (1, 2), (1, 1), (2, 1), (1, 1))

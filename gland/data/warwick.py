@@ -26,8 +26,9 @@ RELEASE = {"train": (37, 48), "testA": (33, 27), "testB": (4, 16)}  # benign, ma
 SUFFIXES = (".png", ".bmp")
 NAME = re.compile(r"(train|testA|testB)_(\d+)")
 GRADE = "grade (GlaS)"
-DEEP = ("I", "I;16", "I;16B", "F")  # more than 8 bits a pixel
-MASK_MODES = ("L", "P", *DEEP[:3])
+LARGE_INTEGERS = ("I", "I;16", "I;16B")
+MASK_MODES = ("L", "P", *LARGE_INTEGERS)
+DEEP = (*LARGE_INTEGERS, "F")  # more than 8 bits a pixel
 
 
 class Grade(NamedTuple):

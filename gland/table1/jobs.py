@@ -55,6 +55,7 @@ def plan(options: argparse.Namespace, training_options: Sequence[str]) -> list[J
         raise InputError(f"{wrong[0]} is what the table varies or sets itself; see python -m gland.table1 --help")
     splits = ("glas",) if options.protocol == "glas" else dict.fromkeys(options.split_by)
     folds = [None] if options.folds is None or options.protocol == "glas" else list(range(max(1, options.folds)))
+    # (of a number of folds below 2 at least one job is planned: config.complete then says what is wrong with it)
     jobs = []
     for split in splits:
         for fold in folds:
