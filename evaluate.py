@@ -4,9 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from gland import console, trained
+from gland import console
 from gland.errors import InputError
-from gland.evaluation import SETS, evaluate_run, segment_files
+from gland.evaluation.run import SETS, evaluate_run
+from gland.inference import trained
+from gland.inference.files import segment_files
 
 
 def parser() -> console.Parser:

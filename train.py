@@ -3,15 +3,16 @@
 import sys
 from pathlib import Path
 
-from gland import config, console, run
+from gland import console, run
+from gland.training.options import complete, parse
 
 
 def main() -> None:
-    options = config.parse()
+    options = parse()
     if options.resume is not None:
         training = run.resume(Path(options.resume))
     else:
-        training = run.start(config.complete(options), options.out)
+        training = run.start(complete(options), options.out)
     print(training.summary())
     training.run()
     print(run.finish(training.folder))

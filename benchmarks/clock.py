@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from gland.ops import threads
+from gland.ops.host import threads
 
 TURN = 5e-3  # seconds of work between two readings of the clock, at least
 PAUSE = 2e-3  # seconds between turns: PyTorch's threads spin for a while after their work and would disturb ours

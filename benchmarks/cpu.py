@@ -21,7 +21,7 @@ import work
 from sides import Case, Mismatch, batch_of, best, build, ours, torch
 
 from gland import networks
-from gland.ops.threads import count_threads, set_threads
+from gland.ops.host.threads import count_threads, set_threads
 
 NETWORKS = ("joint", "class", "alexnet", "unet")
 SECTIONS = ("layers", "profile", "memory")
@@ -51,13 +51,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"benchmarks/cpu.py: not timed, since the results differ: {mismatch}", file=sys.stderr)
         return 1
     result["seconds"] = round(time.monotonic() - started)
-    import report
+    import tables
 
-    print(report.text(result))
+    print(tables.text(result))
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
     if options.markdown:
-        report.write_markdown(Path(options.markdown), result)
+        tables.write_markdown(Path(options.markdown), result)
     return 0
 
 

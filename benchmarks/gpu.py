@@ -7,25 +7,24 @@ compared with float32, TF32 with TF32. Images of 500 pixels are padded to what a
 
 import argparse
 import json
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from gpu_clock import medians
 
-from gland import backend, config, ops
+from gland import backend, ops
 from gland.errors import InputError
 from gland.networks import MultiLoss, build
-from gland.ops.graph import Recorded
-from gland.solver import SGD
-from gland.training import TOTALS
+from gland.ops.device.graph import Recorded
+from gland.training.loop import TOTALS
+from gland.training.options import complete, parser
+from gland.training.solver import SGD
 
 NETWORKS = ("joint", "class", "alexnet", "unet")
 PAPER_STEPS = 20_000
-MIN_SECONDS = 0.03  # of work between two readings of the clock
 
 
 class Case(NamedTuple):
@@ -100,7 +99,7 @@ def _measure(case: Case, options: argparse.Namespace, others: Callable | None) -
 def prepare(case: Case, width: int | None) -> tuple[Any, Batch]:
     """The network on the device, and a batch on the host."""
     given = [f"--network={case.network}"] + ([f"--width={width}"] if width and case.network != "alexnet" else [])
-    settings = config.complete(config.parser().parse_args(given))
+    settings = complete(parser().parse_args(given))
     multiple = 1 if case.network == "alexnet" else 32
     side = -(-case.side // multiple) * multiple
     network = build(settings | {"crop": side})
@@ -136,31 +135,6 @@ def infer(network: Any, x: Any) -> list[Any]:
     run = network.forward(x)
     logits = (run.logits, run.seg_logits) if isinstance(network, MultiLoss) else run[:1]
     return [ops.softmax(a) for a in logits if a is not None]
-
-
-def medians(calls: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Milliseconds a call: each competitor in turn, `rounds` times, the median of its turns."""
-    wait = backend.cupy().cuda.Device().synchronize
-    repeats = {name: _repeats(call, wait) for name, call in calls.items()}
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            times[name].append(_seconds(call, repeats[name], wait))
-    return {name: 1e3 * statistics.median(t) for name, t in times.items()}
-
-
-def _seconds(call: Callable[[], None], repeats: int, wait: Callable[[], None]) -> float:
-    wait()
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    wait()
-    return (time.perf_counter() - start) / repeats
-
-
-def _repeats(call: Callable[[], None], wait: Callable[[], None]) -> int:
-    _seconds(call, 3, wait)
-    return max(3, round(MIN_SECONDS / max(_seconds(call, 3, wait), 1e-6)))
 
 
 def _torch_side() -> Callable | None:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from gpu import medians
+from gpu_clock import medians
 
 from gland import backend, ops
 from gland.ops import Geometry
-from gland.ops.graph import Recorded
+from gland.ops.device.graph import Recorded
 
 LANES = {"75": 64, "80": 64}  # float32 lanes of a multiprocessor; 128 on 8.6 and all that came after
 TOGETHER = 20  # calls in one graph, so that a kernel's time is not its launch's

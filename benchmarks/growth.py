@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from gland.ops.threads import count_threads
-from gland.report import aligned
+from gland.ops.host.threads import count_threads
+from gland.tables import aligned
 
 sys.path.insert(0, str(Path(__file__).parent))
 import memory
@@ -102,9 +102,9 @@ def tiled(side: int, width: int, threads: int) -> dict[str, Any]:
 
 
 def _one_tiled(path: str, width: str, threads: str) -> None:
-    from gland import large
+    from gland.inference import large
     from gland.networks import MultiLoss
-    from gland.ops.threads import set_threads
+    from gland.ops.host.threads import set_threads
 
     set_threads(int(threads))
     network = MultiLoss("joint", int(width))
@@ -132,7 +132,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Time and memory over each series' size, both axes logarithmic: a power is a straight line, a cliff a bend."""
     from matplotlib.figure import Figure
 
-    from gland import figures
+    from gland.evaluation import pictures
 
     names = list(dict.fromkeys(row["series"] for row in rows))
     figure = Figure(figsize=(3.6 * len(names), 5.6), layout="constrained")
@@ -142,7 +142,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         sizes = [row["size"] for row in chosen]
         for axes, key, label in ((grid[0, j], "milliseconds", "ms"), (grid[1, j], "step", "memory, MB")):
             values = [row[key] / (1e6 if key == "step" else 1) for row in chosen]
-            axes.loglog(sizes, values, "o-", color=figures.BLUE, label="measured")
+            axes.loglog(sizes, values, "o-", color=pictures.BLUE, label="measured")
             power = POWER[name]
             line = [values[0] * (size / sizes[0]) ** power for size in sizes]
             axes.loglog(sizes, line, "--", color="0.6", label=f"size^{power}" if power > 1 else "linear")
@@ -151,7 +151,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             axes.minorticks_off()
             axes.grid(alpha=0.25)
             axes.legend(frameon=False, fontsize=8)
-    figures.save(figure, path)
+    pictures.save(figure, path)
 
 
 def _parser() -> argparse.ArgumentParser:

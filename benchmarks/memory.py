@@ -55,7 +55,7 @@ def _main(who: str, asked: dict[str, Any]) -> None:
     import clock
     import sides
 
-    from gland.ops.threads import set_threads
+    from gland.ops.host.threads import set_threads
 
     set_threads(asked["threads"])
     network, batch = (

@@ -8,7 +8,7 @@ import clock
 import numpy as np
 
 from gland import networks
-from gland.solver import SGD
+from gland.training.solver import SGD
 
 try:
     import torch

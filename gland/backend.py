@@ -1,5 +1,6 @@
 """Where arrays live: the only file that imports cupy. It says in one sentence what a GPU run lacks, if it lacks something."""
 
+import os
 import re
 import types
 from collections.abc import Iterator
@@ -39,15 +40,36 @@ def cupy() -> types.ModuleType:
 
 
 def select(device: str) -> Backend:
-    """ "cpu", "gpu", or "auto": the GPU if kernels run on it. Raises InputError for "gpu" without a usable one."""
+    """ "cpu", "gpu", or "auto": the GPU if kernels run on it. Raises InputError for "gpu" without a usable one, and where the
+    environment's GLAND_THREADS or GLAND_OPS is nothing that they can be."""
+    _check_environment()
+    host = Backend(False, "the processor" + ", by the definitions of gland/ops/plain.py" * plain_is_asked_for())
     if device == "cpu":
-        return Backend(False, "the processor")
+        return host
     try:
         return Backend(True, usable_device())
     except InputError as error:
         if device == "gpu":
             raise InputError(f"--device gpu: no GPU can be used: {error}; or choose --device cpu") from error
-        return Backend(False, "the processor")
+        return host
+
+
+def given_threads() -> int | None:
+    """What the environment's GLAND_THREADS says, None where it says nothing that can be."""
+    given = os.environ.get("GLAND_THREADS", "")
+    return int(given) if re.fullmatch("[1-9][0-9]{0,2}", given) else None
+
+
+def plain_is_asked_for() -> bool:
+    """Whether the environment's GLAND_OPS wants the host's operations by their definitions (gland/ops/plain.py)."""
+    return os.environ.get("GLAND_OPS") == "plain"
+
+
+def _check_environment() -> None:
+    if (given := os.environ.get("GLAND_THREADS")) and given_threads() is None:
+        raise InputError(f"GLAND_THREADS is {given!r}; it must be a number from 1 to 999, or not be set")
+    if (given := os.environ.get("GLAND_OPS")) and not plain_is_asked_for():
+        raise InputError(f"GLAND_OPS is {given!r}; it must be plain, or not be set")
 
 
 def usable_device() -> str:

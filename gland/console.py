@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from gland.errors import InputError
-from gland.ops import threads
-from gland.training import Diverged, Interrupted
+from gland.errors import Diverged, InputError, Interrupted
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -39,7 +37,6 @@ def call(program: str, work: Callable[[], None]) -> int:
     """work(), and the exit status: 0 done, 1 diverged, or nobody reads on, 2 bad input or no room, 130 stopped by Ctrl-C."""
     try:
         with _terminated_is_interrupted():
-            threads.check_environment()
             work()
             sys.stdout.flush()
     except InputError as error:
@@ -63,7 +60,7 @@ def call(program: str, work: Callable[[], None]) -> int:
 
 @contextmanager
 def _terminated_is_interrupted() -> Iterator[None]:
-    """SIGTERM is taken for Ctrl-C, so that what is unfinished is cleared away; a training step has its own way (training.py)."""
+    """SIGTERM is taken for Ctrl-C, so that what is unfinished is cleared away (a training step: training/loop.py)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

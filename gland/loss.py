@@ -13,23 +13,24 @@ from typing import Any
 import numpy as np
 
 from gland import ops
+from gland.ops import device
 
 Array = Any
 
 
-@ops.fused
+@ops.fused(device.loss.class_loss)
 def class_loss(logits: Array, label: Array) -> Array:
     """Eqs. (1), (2):  L_c = -(1/N) sum_n log Q_y,  Q = softmax(a).   label y (N,) in {0, 1}"""
     return -(_one_hot(label, logits) * ops.log_softmax(logits)).sum() / len(logits)
 
 
-@ops.fused
+@ops.fused(device.loss.class_loss_grad)
 def class_loss_grad(logits: Array, label: Array) -> Array:
     """dL_c/da = (1/N) (Q - y), y one-hot."""
     return (ops.softmax(logits) - _one_hot(label, logits)) / len(logits)
 
 
-@ops.fused
+@ops.fused(device.loss.soft_target_loss)
 def soft_target_loss(logits: Array, mask: Array, f: Array) -> Array:
     """Eq. (4), its minus read as covering the whole sum:
 
@@ -42,7 +43,7 @@ def soft_target_loss(logits: Array, mask: Array, f: Array) -> Array:
     return _cross_entropy(logits, mask * f, 1 - mask * f)
 
 
-@ops.fused
+@ops.fused(device.loss.soft_target_loss_grad)
 def soft_target_loss_grad(logits: Array, mask: Array, f: Array) -> tuple[Array, Array]:
     """dL_s/ds_g = (1/J) (P_g - S f) = -dL_s/ds_b;   dL_s/df = (1/J) S (log P_b - log P_g)"""
     log_gland, log_background = _log_probabilities(logits)
@@ -50,7 +51,7 @@ def soft_target_loss_grad(logits: Array, mask: Array, f: Array) -> tuple[Array, 
     return _cross_entropy_grad(logits, mask * f, 1 - mask * f), df
 
 
-@ops.fused
+@ops.fused(device.loss.weight_loss)
 def weight_loss(logits: Array, mask: Array, f: Array) -> Array:
     """Eq. (4), f read as a weight on the gland pixels:
 
@@ -62,14 +63,14 @@ def weight_loss(logits: Array, mask: Array, f: Array) -> Array:
     return _cross_entropy(logits, mask * f, 1 - mask)
 
 
-@ops.fused
+@ops.fused(device.loss.weight_loss_grad)
 def weight_loss_grad(logits: Array, mask: Array, f: Array) -> tuple[Array, Array]:
     """dL_s/ds = (1/J) [ w P - t ],  t = (S f, 1 - S),  w = t_g + t_b;   dL_s/df = -(1/J) S log P_g"""
     log_gland, _ = _log_probabilities(logits)
     return _cross_entropy_grad(logits, mask * f, 1 - mask), -mask * log_gland / mask.size
 
 
-@ops.fused
+@ops.fused(device.loss.balanced_weight_loss)
 def balanced_weight_loss(logits: Array, mask: Array, f: Array) -> Array:
     """Eq. (4), f read as a weight that averages one over each image's gland pixels:
 
@@ -82,7 +83,7 @@ def balanced_weight_loss(logits: Array, mask: Array, f: Array) -> Array:
     return _cross_entropy(logits, mask * weight, 1 - mask)
 
 
-@ops.fused
+@ops.fused(device.loss.balanced_weight_loss_grad)
 def balanced_weight_loss_grad(logits: Array, mask: Array, f: Array) -> tuple[Array, Array]:
     """dL_s/ds as for weight_loss with f / m in f's place;   with e_j = -(1/J) S_j log P_g, and G = sum_j S_j per image,
 

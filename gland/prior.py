@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gland import ops
+from gland.ops import device
 
 Array = Any
 
@@ -85,26 +86,26 @@ class Cache(NamedTuple):
     peaks: list[Array]  # place of max c_k in each image (N,)
 
 
-@ops.fused
+@ops.fused(device.prior.gradient)
 def gradient(g: Array, z: Array) -> Array:
     """c = mean over channels of max(g, 0).   g, z (N, C, H, W) -> (N, 1, H, W)"""
     return ops.relu(g).mean(axis=1, keepdims=True)
 
 
-@ops.fused
+@ops.fused(device.prior.gradient_grad)
 def gradient_grad(dc: Array, g: Array, z: Array) -> tuple[Array, Array | None]:
     """dg = dc / C where g > 0; z does not enter."""
     positive = g.real > 0
     return positive * (dc / g.shape[1]), None
 
 
-@ops.fused
+@ops.fused(device.prior.gradient_activation)
 def gradient_activation(g: Array, z: Array) -> Array:
     """c = mean over channels of max(g z, 0): what each activation contributes to the score, to first order."""
     return ops.relu(ops.multiply(g, z)).mean(axis=1, keepdims=True)
 
 
-@ops.fused
+@ops.fused(device.prior.gradient_activation_grad)
 def gradient_activation_grad(dc: Array, g: Array, z: Array) -> tuple[Array, Array | None]:
     """dg = z dc / C,  dz = g dc / C where g z > 0."""
     dp = (ops.multiply(g, z).real > 0) * (dc / g.shape[1])
@@ -139,18 +140,18 @@ def combine_grad(df: Array, cache: Cache, kind: str) -> tuple[list[Array], list[
     return dg, dz
 
 
-@ops.fused
+@ops.fused(device.prior.peak)
 def _peak(c):
     """The place of max c in each image (N,)."""
     return c.real.reshape(len(c), -1).argmax(axis=1)
 
 
-@ops.fused
+@ops.fused(device.prior.normalise)
 def _normalise(c, peak):
     return c / _peak_value(c, peak)
 
 
-@ops.fused
+@ops.fused(device.prior.normalise_grad)
 def _normalise_grad(dn, c, peak):
     # n = c / M, M = c[peak]: every element gets dn / M, and the peak also pays for all, -sum(dn c) / M^2
     m = _peak_value(c, peak)
@@ -168,6 +169,6 @@ def _peak_value(c, peak):
     return (m + (m.real == 0))[:, None, None, None]
 
 
-@ops.fused
+@ops.fused(device.prior.one_hot)
 def _one_hot(l, logits):
     return (ops.like(np.arange(logits.shape[1]), logits) == l[:, None]).astype(logits.dtype)

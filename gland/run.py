@@ -6,14 +6,14 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from gland import backend, checkpoint, data, figures
-from gland.config import complete, parser
+from gland import backend, data
 from gland.errors import InputError
-from gland.evaluation import evaluate_run
+from gland.evaluation import pictures
+from gland.evaluation.run import evaluate_run
 from gland.files import held, remove_leftovers
-from gland.training import Training, choose_split
-
-PHANTOM = Path("runs") / "phantom-data"
+from gland.training import checkpoint
+from gland.training.loop import Training, prepared
+from gland.training.options import complete, parser
 
 
 def start(config: dict[str, Any], out: str | None) -> Training:
@@ -51,28 +51,19 @@ def resume(folder: Path) -> Training:
 def finish(folder: Path) -> str:
     """Curves and the evaluation of the test images; returns the table and where everything is, for the screen."""
     rows = checkpoint.load(folder / "last.npz")[1]["rows"]
-    figures.save(figures.training_curves(rows), folder / "curves.png")
+    pictures.save(pictures.training_curves(rows), folder / "curves.png")
     evaluation = evaluate_run(folder)
-    pictures = [name for name in evaluation.files if not name.endswith(("csv", "json"))]
+    names = [name for name in evaluation.files if not name.endswith(("csv", "json"))]
     return "\n".join(
         [
             f"\n{evaluation}\n",
             f"weights    {folder / 'best.npz'} (best on validation), last.npz",
             f"curves     {folder / 'curves.png'}, log.csv",
             f"scores     {evaluation.folder / 'table.csv'}, table.json, images.csv",
-            *([f"pictures   {evaluation.folder / pictures[0]}, {', '.join(pictures[1:])}"] if pictures else []),
+            *([f"pictures   {evaluation.folder / names[0]}, {', '.join(names[1:])}"] if names else []),
             f"any image  python evaluate.py {quote(str(folder))} --image FILE",
         ]
     )
-
-
-def phantom_samples() -> tuple[Path, list[data.Sample]]:
-    """The built-in data set, painted where it is not there yet. Raises InputError."""
-    folder = data.phantom.write(PHANTOM)
-    try:
-        return folder, data.read(folder, progress=True)
-    except InputError as error:
-        raise InputError(f"{str(error).rstrip('.')}; delete {folder} and it is painted anew") from None
 
 
 def _claim(config: dict[str, Any], out: str | None) -> tuple[Path, bool]:
@@ -106,7 +97,7 @@ def _claim(config: dict[str, Any], out: str | None) -> tuple[Path, bool]:
 def _prepare(config: dict[str, Any], folder: Path) -> Training:
     backend.select(config["device"])  # before any work is done for a device that is not there
     if config["data"] is None:
-        source, samples = phantom_samples()
+        source, samples = data.phantom.samples()
     else:
         source = Path(config["data"])
         samples = data.read(source, progress=True)
@@ -114,18 +105,7 @@ def _prepare(config: dict[str, Any], folder: Path) -> Training:
         for sentence in data.release_warnings(samples):
             if sentence.split()[0] in parts:
                 print(f"warning: {sentence}", file=sys.stderr)
-    split = choose_split(samples, config)
+    split = data.choose_split(samples, config)
     if (folder / "config.json").exists():
         raise InputError(f"another run has begun in {folder} meanwhile; name another folder")
     return prepared(config, folder, source, samples, split)
-
-
-def prepared(
-    config: dict[str, Any], folder: Path, source: str | Path, samples: list[data.Sample], split: data.Split
-) -> Training:
-    """A run at its start; RUN/config.json then says where its data are and how they are split."""
-    kept = {"by": config["split_by"], "fold": config["fold"], "seed": config["seed"], **split._asdict()}
-    config = config | {"data": str(Path(source).resolve()), "split": kept}
-    training = Training(config, folder, data.choose(samples, split.train), data.choose(samples, split.val))
-    checkpoint.save_config(folder, config)
-    return training

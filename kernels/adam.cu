@@ -1,5 +1,5 @@
 // Adam's update of all parameters at once, g = factor dW:  m <- b1 m + (1 - b1) g,  s <- b2 s + (1 - b2) g^2,
-// W <- W - rate (m / (sqrt(s) + epsilon) + decay W).  Reference: gland/ops/host_update.py; factor: sgd.cu.
+// W <- W - rate (m / (sqrt(s) + epsilon) + decay W).  Reference: gland/ops/plain.py; factor: sgd.cu.
 #include "common.cuh"
 
 // Does nothing where factor is not finite: the parameters stay the last good ones.

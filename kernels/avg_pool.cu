@@ -1,5 +1,5 @@
 // The mean of each window of x (N,H,W,C), padding counted as zeros, and its adjoint.
-// Reference: gland/ops/host_pool.py.
+// Reference: gland/ops/plain.py.
 template <typename T>
 __global__ void avg_pool(const T* __restrict__ x, T* __restrict__ y, int n, int H, int W, int C, int OH, int OW, int KH, int KW, int stride,
                          int pad) {

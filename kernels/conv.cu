@@ -1,5 +1,5 @@
 // Convolution y (N,OH,OW,O) of x (N,H,W,C) with w (KH,KW,C/groups,O), as a matrix product of windows with weights.
-// Reference: gland/ops/host_conv.py.
+// Reference: gland/ops/plain.py.
 // instances: conv<float, 64, 4, false>; conv<float, 32, 4, false>; conv<float, 16, 4, false>
 // instances: conv<float, 64, 1, false>; conv<float, 32, 1, false>; conv<float, 16, 1, false>
 // instances: conv<double, 64, 4, false>; conv<double, 32, 4, false>; conv<double, 16, 4, false>

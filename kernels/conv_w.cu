@@ -1,5 +1,5 @@
 // The weight gradient dw (KH,KW,C/groups,O) of a convolution: windows of x, transposed, times dy, summed over all places.
-// Reference: gland/ops/host_conv.py.
+// Reference: gland/ops/plain.py.
 // instances: conv_w<float, 64, 4, false>; conv_w<float, 32, 4, false>; conv_w<float, 16, 4, false>
 // instances: conv_w<float, 64, 1, false>; conv_w<float, 32, 1, false>; conv_w<float, 16, 1, false>
 // instances: conv_w<double, 64, 4, false>; conv_w<double, 32, 4, false>; conv_w<double, 16, 4, false>

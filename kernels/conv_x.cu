@@ -1,5 +1,5 @@
 // The input gradient dx (N,H,W,C) of a convolution: a product of windows of dy with the weights, for each of the stride^2
-// phases of dx by itself, since the pixels of one phase meet the same places of the kernel. Reference: gland/ops/host_conv.py.
+// phases of dx by itself, since the pixels of one phase meet the same places of the kernel. Reference: gland/ops/plain.py.
 // instances: conv_x<float, 64, 4, false>; conv_x<float, 32, 4, false>; conv_x<float, 16, 4, false>
 // instances: conv_x<float, 64, 1, false>; conv_x<float, 32, 1, false>; conv_x<float, 16, 1, false>
 // instances: conv_x<double, 64, 4, false>; conv_x<double, 32, 4, false>; conv_x<double, 16, 4, false>

@@ -1,5 +1,5 @@
 // Channels c of a piece (rows,c) copied into or out of the whole (rows,C), where they start at `start`.
-// Reference: gland/ops/host_pointwise.py.
+// Reference: gland/ops/plain.py.
 template <typename T> __global__ void join(const T* __restrict__ piece, T* __restrict__ whole, int n, int c, int C, int start) {
   GRID_STRIDE(i, n) whole[i / c * C + start + i % c] = piece[i];
 }

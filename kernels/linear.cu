@@ -1,5 +1,5 @@
 // The fully connected layer y (N,O) = x (N,D) w^T + b and its two adjoints; w (O,D).
-// Reference: gland/ops/host_pointwise.py.
+// Reference: gland/ops/plain.py.
 #include "reduce.cuh"
 // one warp a sum
 template <typename T>

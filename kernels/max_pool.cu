@@ -1,5 +1,5 @@
 // Max-pooling of x (N,H,W,C), its input gradient and its tangent; argmax is the winner's place kh * KW + kw in its window.
-// Reference: gland/ops/host_pool.py.
+// Reference: gland/ops/plain.py.
 // instances: max_pool<float, unsigned char>; max_pool<float, int>; max_pool<double, unsigned char>; max_pool<double, int>
 // instances: max_pool_x<float, unsigned char>; max_pool_x<float, int>; max_pool_x<double, unsigned char>; max_pool_x<double, int>
 // instances: max_pool_t<float, unsigned char>; max_pool_t<float, int>; max_pool_t<double, unsigned char>; max_pool_t<double, int>

@@ -1,6 +1,6 @@
 // Muon's step for all kernels of a network at once: 0.2 sqrt(max(m, n)) orthogonal(g), tile by tile of 32 x 32 elements. Every matrix
 // is seen as `tall`, its longer side downwards; all others are n x n, n the shorter side, and symmetric.
-// Reference: straighten and orthogonal of gland/solver.py.
+// Reference: straighten and orthogonal of gland/training/solver.py.
 #include "reduce.cuh"
 // Matrix m lies in g from table[m].x on, table[m].y rows of table[m].z elements; its n x n matrices begin at table[m].w.
 struct Shape {

@@ -1,5 +1,5 @@
 // Sums and products element by element, and one vector for every position.
-// Reference: gland/ops/host_pointwise.py.
+// Reference: gland/ops/plain.py.
 template <typename T> __global__ void add(const T* __restrict__ a, const T* __restrict__ b, T* __restrict__ y, int n) {
   GRID_STRIDE(i, n) y[i] = a[i] + b[i];
 }

@@ -1,5 +1,5 @@
 // The rectifier and what its mask lets through. y <= 0, not !(y > 0): what is not a number stays seen.
-// Reference: gland/ops/host_pointwise.py.
+// Reference: gland/ops/plain.py.
 template <typename T> __global__ void relu(const T* __restrict__ x, T* __restrict__ y, int n) {
   GRID_STRIDE(i, n) y[i] = x[i] <= 0 ? T(0) : x[i];
 }

@@ -1,5 +1,5 @@
 // The update of all parameters at once, V <- mu V + rate (factor dW + decay W), W <- W - V, and the factor that limits the
-// gradient's 2-norm. Everything that changes from step to step is read from memory. Reference: gland/ops/host_update.py.
+// gradient's 2-norm. Everything that changes from step to step is read from memory. Reference: gland/ops/plain.py.
 #include "reduce.cuh"
 template <typename T> __global__ void __launch_bounds__(256) squares(const T* __restrict__ x, double* __restrict__ partial, int n) {
   double sum = 0;

@@ -1,5 +1,5 @@
 // Softmax and its logarithm over the last axis of x (rows,L), one thread a row: L is 2 in our networks.
-// Reference: gland/ops/host_pointwise.py.
+// Reference: gland/ops/plain.py.
 template <typename T> __global__ void softmax(const T* __restrict__ x, T* __restrict__ y, int rows, int L) {
   GRID_STRIDE(row, rows) {
     const T* a = x + row * L;

@@ -1,5 +1,5 @@
 // Sums over rows of x (B,R,C) -> (B,C), in two passes that always add in the same order; and the second pass alone, which
-// also finishes a product cut into splits. Reference: gland/ops/host_pointwise.py.
+// also finishes a product cut into splits. Reference: gland/ops/plain.py.
 // block (32, 8): 32 channels, 8 rows at a time; grid: tiles of channels, parts of the rows, B. partial (parts,B,C), times scale
 template <typename T>
 __global__ void __launch_bounds__(256) column_sums(const T* __restrict__ x, T* __restrict__ partial, int B, int R, int C, int per, T scale) {

@@ -1,5 +1,5 @@
 // What a step is logged by, added up where it arose: totals (7) are the sums of the three losses, of class and of pixel accuracy,
-// the number of steps, and the number of the first step whose loss was not finite, counted from 1. Reference: gland/ops/host_tally.py.
+// the number of steps, and the number of the first step whose loss was not finite, counted from 1. Reference: gland/ops/plain.py.
 #include "reduce.cuh"
 // partial: in how many pixels s_gland > s_background agrees with S.   s (n,2)
 template <typename T>

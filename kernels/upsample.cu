@@ -1,5 +1,5 @@
 // Upsampling along one axis of x (outer, n, inner) -> y (outer, out, inner), and the adjoints, where an input gathers from all
-// outputs that read it. Positions are whole numbers over 2 * out, so that they are exact. Reference: gland/ops/host_upsample.py.
+// outputs that read it. Positions are whole numbers over 2 * out, so that they are exact. Reference: gland/ops/plain.py.
 
 // Output i reads left with weight 1 - t and left + 1 with weight t.
 template <typename T> __device__ int interpolate(int i, int n, int out, T& t) {

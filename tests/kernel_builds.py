@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from gland.ops import launch
+from gland.ops.device import launch
 
 ARCHITECTURES = (75, 80, 86, 89, 90)
 _FTZ = "-ftz=true"  # CuPy asks for it too

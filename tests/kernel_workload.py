@@ -12,7 +12,8 @@ from cuda_on_cpu.recording import Recording
 from gland import ops
 from gland.networks.base import Kernel
 from gland.networks.multiloss import Losses
-from gland.ops import Geometry, device_fused, device_tally, device_update
+from gland.ops import Geometry
+from gland.ops.device import loss, prior, solver, update
 
 DTYPES = (np.float32, np.float64)
 
@@ -111,34 +112,34 @@ def updates(normal):
     ops.sgd_update(w, dw, v, 0.1, 0.9, 1e-4)
     ops.nesterov(dw, v, 0.95)
     ops.adam_update(w, dw, v, abs(normal(1001)), 0.1, (0.9, 0.999), 1e-8, 0.01)
-    device_update.clip_factor(dw, 3.0)
-    device_fused.straighten(dw, [Kernel(35, 20, 0), Kernel(6, 50, 700)], (1.5, -0.5, 0.1))
+    solver.clip_factor(dw, 3.0)
+    solver.straighten(dw, [Kernel(35, 20, 0), Kernel(6, 50, 700)], (1.5, -0.5, 0.1))
 
 
 def losses(normal):
     logits, label = normal(3, 2), emulated(np.array([1, 0, 1]))
-    device_fused.class_loss(logits, label)
-    device_fused.class_loss_grad(logits, label)
-    device_fused.one_hot(label, logits)
+    loss.class_loss(logits, label)
+    loss.class_loss_grad(logits, label)
+    prior.one_hot(label, logits)
     s, f = normal(3, 2, 21, 17), abs(normal(3, 21, 17))
     mask = (normal(3, 21, 17) > 0).astype(f.dtype)
     for name in ("soft_target_loss", "weight_loss", "balanced_weight_loss"):
-        getattr(device_fused, name)(s, mask, f)
-        getattr(device_fused, name + "_grad")(s, mask, f)
+        getattr(loss, name)(s, mask, f)
+        getattr(loss, name + "_grad")(s, mask, f)
     totals = emulated(np.zeros(8))
     number = normal(1).reshape(())
-    device_tally.tally(totals, Losses(number, number, number, logits, s), mask, label)
-    device_tally.tally(totals, Losses(number, number, None, logits, None), None, label)
+    update.tally(totals, Losses(number, number, number, logits, s), mask, label)
+    update.tally(totals, Losses(number, number, None, logits, None), None, label)
 
 
 def priors(normal):
     g, z = normal(2, 5, 6, 7), normal(2, 5, 6, 7)
-    for c in (device_fused.gradient(g, z), device_fused.gradient_activation(g, z)):
-        place = device_fused.peak(c)
-        n = device_fused.normalise(c, place)
-        dc = device_fused.normalise_grad(n, c, place)
-        device_fused.gradient_grad(dc, g, z)
-        device_fused.gradient_activation_grad(dc, g, z)
+    for c in (prior.gradient(g, z), prior.gradient_activation(g, z)):
+        place = prior.peak(c)
+        n = prior.normalise(c, place)
+        dc = prior.normalise_grad(n, c, place)
+        prior.gradient_grad(dc, g, z)
+        prior.gradient_activation_grad(dc, g, z)
 
 
 WORK = [convolutions, convolutions_by_fours, pools, upsampling, pointwise, vectors, updates, losses, priors]

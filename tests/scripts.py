@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gland import checkpoint
+from gland.training import checkpoint
 
 ROOT = Path(__file__).parent.parent
 TINY = (

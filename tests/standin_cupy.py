@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 from cuda_on_cpu import EmulatedArray, emulator
 
-from gland.ops import launch
+from gland.ops.device import launch
 
 recording: list[Callable[[], None]] | None = None
 counts = {"get": 0, "set": 0, "kernels": 0, "array operations": 0, "graphs": 0}

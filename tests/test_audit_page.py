@@ -9,8 +9,11 @@ import pytest
 from browser import browser, seen
 
 from gland import loss
-from gland.audit import equations, highlight, layers, page, readings, run
+from gland.audit import all as everything
+from gland.audit import equations, highlight, layers
 from gland.audit.mathml import mathml
+from gland.audit.page import render
+from gland.audit.paper import readings
 
 PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
@@ -22,13 +25,15 @@ FORMULAS = [subject.formula for subject in layers.SUBJECTS] + [formula for _, fo
 @pytest.fixture(scope="module")
 def text():
     """The page of a small audit: equations and a few layers; the whole one differs in length only."""
-    sections = [run.one(key, build) for key, build in equations.sections()]
-    sections += [run.one(key, build) for key, build in layers.sections() if key in ("Conv2d", "LogSoftmax", "Dropout")]
+    sections = [everything.one(key, build) for key, build in equations.sections()]
+    sections += [
+        everything.one(key, build) for key, build in layers.sections() if key in ("Conv2d", "LogSoftmax", "Dropout")
+    ]
     measured = [
         readings.Measured("a", "b", 1.0, 2.0, None, 0.1, 0.2, 0.3),
         readings.Measured("c", "d", 1.0, 2.0, 0.5, *[np.nan] * 3),
     ]
-    return page.render(run.Audit(sections, measured, PIXEL))
+    return render.render(everything.Audit(sections, measured, PIXEL))
 
 
 @browser

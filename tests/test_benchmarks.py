@@ -16,8 +16,8 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import clock  # noqa: E402
 import cpu  # noqa: E402
-import report  # noqa: E402
 import sides  # noqa: E402
+import tables  # noqa: E402
 import torch_networks  # noqa: E402
 import work  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
@@ -97,7 +97,7 @@ def run(script, *options, **environment):
 
 
 def test_cpu_script_writes_its_tables(tmp_path):
-    (tmp_path / "README.md").write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    (tmp_path / "README.md").write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
     only = ["--only", "joint-train", "joint-exact", "joint-prior", "joint-infer", "profile", "memory"]
     files = ["--json", str(tmp_path / "a.json"), "--markdown", str(tmp_path / "README.md")]
     done = run("cpu.py", *TINY, *only, *files, OPENBLAS_CORETYPE="Haswell")

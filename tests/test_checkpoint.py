@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gland import checkpoint
 from gland.errors import InputError
 from gland.files import remove_leftovers, write_atomic
 from gland.networks import MultiLoss
+from gland.training import checkpoint
 
 CONFIG = dict(network="joint", width=1, skip=True, prior="gradient", use_prior=True, use_scores=True, scale=0.0, seed=5)
 

@@ -13,8 +13,8 @@ from places import assert_close
 
 from gland import backend, layers, loss, ops, prior
 from gland.networks import MultiLoss
-from gland.ops import launch
-from gland.solver import clip_factor
+from gland.ops.device import launch
+from gland.training.solver import clip_factor
 
 cp = pytest.importorskip("cupy", reason="CuPy is not installed")
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=str(MISSING))

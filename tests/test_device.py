@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from places import assert_close, everywhere
 from test_ops import convolutions, normal, poolings
 
-from gland import backend, layers, loss, ops, prior, solver
+from gland import backend, layers, loss, ops, prior
 from gland.audit.layers import SUBJECTS
 from gland.networks import AlexNet, MultiLoss, UNet
 from gland.networks.base import Kernel
 from gland.networks.multiloss import Losses
-from gland.ops import device, device_conv, device_fused, device_memory, device_update, host, launch
-from gland.solver import SGD, SOLVERS, clip_factor
+from gland.ops import device
+from gland.ops.device import launch, memory
+from gland.training import solver
+from gland.training.solver import SGD, SOLVERS, clip_factor
 
 RNG = np.random.default_rng
 FLOATS = (np.float64, np.float32)
@@ -25,7 +27,7 @@ FLOATS = (np.float64, np.float32)
 @pytest.fixture(autouse=True)
 def no_tf32():
     """A training run of another test in the same process may have left it on."""
-    device_conv.use_tf32(False)
+    device.conv.use_tf32(False)
 
 
 def both(operation, there, *arrays):
@@ -79,8 +81,8 @@ def test_conv_at_sizes_that_need_tiles_splits_and_phases(there, dtype, c, o, siz
 
 
 def test_a_long_sum_over_few_tiles_is_cut_and_a_wide_one_is_not():
-    _, _, deep = device_conv._cut(49, 128, 9 * 128, 1)
-    _, _, wide = device_conv._cut(224 * 224, 16, 9 * 16, 1)
+    _, _, deep = device.conv._cut(49, 128, 9 * 128, 1)
+    _, _, wide = device.conv._cut(224 * 224, 16, 9 * 16, 1)
     assert deep > 1 and wide == 1
 
 
@@ -237,9 +239,12 @@ def test_a_gradient_that_is_not_finite_changes_nothing(there, value, clip, kind)
 
 
 def test_every_operation_has_a_device_version_with_the_hosts_arguments():
-    assert device.__all__ == host.__all__
-    for name in host.__all__:
-        ours, theirs = (inspect.signature(getattr(room, name)).parameters.values() for room in (device, host))
+    operations = [
+        n for n, f in vars(ops).items() if inspect.isfunction(f) and n != "_room" and "_room(" in inspect.getsource(f)
+    ]
+    assert len(operations) >= 41
+    for name in operations:
+        ours, theirs = (inspect.signature(getattr(room, name)).parameters.values() for room in (ops._DEVICE, ops._HOST))
         assert len(ours) >= len(theirs)
         assert [p.default for p in ours][: len(theirs)] == [p.default for p in theirs], name
         assert all(p.default is not p.empty for p in list(ours)[len(theirs) :]), name
@@ -250,7 +255,8 @@ def test_every_fused_function_has_a_device_version_with_its_arguments():
     for module in (loss, prior, solver):
         for name, function in vars(module).items():
             if hasattr(function, "__wrapped__"):
-                theirs = inspect.signature(getattr(device_fused, name.lstrip("_")))
+                theirs = inspect.signature(function.twin)
+                assert function.twin.__name__ == name.lstrip("_")
                 assert list(theirs.parameters) == list(inspect.signature(function).parameters), name
                 found += 1
     assert found == 18
@@ -492,24 +498,22 @@ def test_tf32_leaves_float64_and_odd_channels_alone(there, tf32):
 
 
 def test_a_bias_forgotten_on_the_device_is_caught(monkeypatch):
-    conv = device_conv._convolve
-    monkeypatch.setattr(device_conv, "_convolve", lambda x, w, b, geo, relu: conv(x, w, None, geo, relu))
+    conv = device.conv._convolve
+    monkeypatch.setattr(device.conv, "_convolve", lambda x, w, b, geo, relu: conv(x, w, None, geo, relu))
     x, w, b = (RNG(0).standard_normal(s) for s in ((1, 2, 5, 5), (3, 2, 3, 3), 3))
     with pytest.raises(AssertionError):
         assert_close(*both(lambda x, w, b: ops.conv(x, w, b, ops.Geometry()), emulated, x, w, b))
 
 
 def test_a_split_left_out_of_a_sum_is_caught(monkeypatch):
-    add = device_conv.add_splits
-    monkeypatch.setattr(device_conv, "add_splits", lambda parts, y, *rest, **options: add(parts[:-1], y, *rest))
+    add = device.conv.add_splits
+    monkeypatch.setattr(device.conv, "add_splits", lambda parts, y, *rest, **options: add(parts[:-1], y, *rest))
     with pytest.raises(AssertionError):
         test_conv_at_sizes_that_need_tiles_splits_and_phases(emulated, float, 70, 70, (5, 9), 3, ops.Geometry(1, 1))
 
 
 def test_an_update_of_a_bad_gradient_is_caught(monkeypatch):
-    monkeypatch.setattr(
-        device_update, "clip_factor", lambda gradient, largest: device_memory.like(np.ones(()), gradient)
-    )
+    monkeypatch.setattr(device.update, "clip_factor", lambda gradient, largest: memory.like(np.ones(()), gradient))
     with pytest.raises(AssertionError):
         test_a_gradient_that_is_not_finite_changes_nothing(emulated, np.nan, None, SGD)
 

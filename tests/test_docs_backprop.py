@@ -162,7 +162,7 @@ x      y
 
 ```
 
-[`gland/solver.py`](../../gland/solver.py)
+[`gland/training/solver.py`](../../gland/training/solver.py)
 
 ```python
     def step(self, rate: float | Array) -> None:
@@ -188,7 +188,7 @@ def test_the_checks_count_what_they_see():
         ("w, dw =", "dw, w =", check_quotes),
         ("        w, dw", "    w, dw", check_quotes),
         ("...\n", "", check_quotes),
-        ("[`gland/solver.py`](../../gland/solver.py)", "solver.py", check_quotes),
+        ("[`gland/training/solver.py`](../../gland/training/solver.py)", "solver.py", check_quotes),
     ],
 )
 def test_the_checks_catch_a_mistake(old, new, check):

@@ -11,9 +11,10 @@ import pytest
 import standin_cupy
 from cuda_on_cpu import MISSING, EmulatedArray
 
-from gland import config, doctor, memory
+from gland.doctor import __main__, memory
 from gland.networks import build
-from gland.ops import arena
+from gland.ops.host import arena
+from gland.training.options import complete, parser
 
 
 def call(*arguments):
@@ -25,7 +26,7 @@ def call(*arguments):
 
 
 def settings(*arguments):
-    return config.complete(config.parser().parse_args(arguments))
+    return complete(parser().parse_args(arguments))
 
 
 SMALL = ("--network=joint", "--width=4", "--crop=96", "--batch=2")
@@ -59,19 +60,19 @@ def gpu(monkeypatch):
     cp.__version__ = "14.0.1"
     cp.cuda.Device = lambda: types.SimpleNamespace(id=0, compute_capability="90")
     monkeypatch.setitem(sys.modules, "cupy", cp)
-    monkeypatch.setattr(doctor, "driver", lambda: doctor.Driver(13000, "580.65.06"))
+    monkeypatch.setattr(__main__, "driver", lambda: __main__.Driver(13000, "580.65.06"))
     return cp
 
 
 def test_with_a_gpu_it_says_which_and_whether_the_run_fits(gpu, capsys):
     gpu.cuda.runtime.memGetInfo = lambda: (3 << 30, 8 << 30)
-    assert doctor.main([*SMALL, "--device=gpu"]) == 0
+    assert __main__.main([*SMALL, "--device=gpu"]) == 0
     out = capsys.readouterr().out
     assert "yes: a processor in disguise, compute capability 9.0" in out
     assert "3,072 MiB free of 8,192 MiB" in out and "580.65.06, knows CUDA up to 13.0" in out
     assert "That fits" in out
     gpu.cuda.runtime.memGetInfo = lambda: (3 << 20, 8 << 30)
-    assert doctor.main([*SMALL, "--device=gpu"]) == 1
+    assert __main__.main([*SMALL, "--device=gpu"]) == 1
     assert "That does not fit: 3 MiB are free. Reduce --batch, --crop or --width." in capsys.readouterr().out
 
 
@@ -92,9 +93,9 @@ def test_with_a_gpu_it_says_which_and_whether_the_run_fits(gpu, capsys):
     ],
 )
 def test_what_to_install_follows_from_the_driver(monkeypatch, cuda, installed, said):
-    monkeypatch.setattr(doctor, "_installed", lambda: installed)
-    found = None if cuda is None else doctor.Driver(cuda, "1.2")
-    assert said in doctor.advice(found, "it smokes")
+    monkeypatch.setattr(__main__, "_installed", lambda: installed)
+    found = None if cuda is None else __main__.Driver(cuda, "1.2")
+    assert said in __main__.advice(found, "it smokes")
 
 
 def measured(call):

@@ -9,7 +9,7 @@ from cuda_on_cpu.build import build
 from cuda_on_cpu.emulator import compiled_signature
 from cuda_on_cpu.recording import Recording
 
-from gland.ops import launch
+from gland.ops.device import launch
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 

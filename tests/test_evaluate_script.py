@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from scripts import TINY, assert_one_sentence, files, run, sentences, start
 
-from gland import checkpoint
 from gland.data import read, resize, to_input
-from gland.scores import COLUMNS, MORE_COLUMNS
+from gland.evaluation.scores import COLUMNS, MORE_COLUMNS
+from gland.training import checkpoint
 
 TITLES = [column.title for column in (*COLUMNS, *MORE_COLUMNS)]
 

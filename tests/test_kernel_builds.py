@@ -3,7 +3,7 @@
 import kernel_builds
 import pytest
 
-from gland.ops import launch
+from gland.ops.device import launch
 
 needs_compiler = pytest.mark.skipif(
     kernel_builds.compiler() is None,

@@ -7,7 +7,7 @@ import pytest
 from cuda_on_cpu import MISSING
 from kernel_workload import recorded
 
-from gland.ops import launch
+from gland.ops.device import launch
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 

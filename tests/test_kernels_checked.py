@@ -5,7 +5,7 @@ from cuda_on_cpu import MISSING, ORDERS
 from cuda_on_cpu.emulator import compiled_signature
 from kernel_workload import recorded
 
-from gland.ops import launch
+from gland.ops.device import launch
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 

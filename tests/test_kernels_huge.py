@@ -10,7 +10,8 @@ from cuda_on_cpu.recording import Recording, huge
 
 from gland import ops
 from gland.networks.base import Kernel
-from gland.ops import Geometry, device_fused, device_update, launch
+from gland.ops import Geometry
+from gland.ops.device import launch, prior, solver
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 
@@ -63,12 +64,12 @@ def pointwise(dtype):
     ops.split(x, [24, 40])
     ops.softmax(image(dtype, 1, 2, 32 * H, W))
     ops.log_softmax(image(dtype, 1, 2, 32 * H, W))
-    device_update.clip_factor(huge((1 << 24,), dtype), 1.0)
+    solver.clip_factor(huge((1 << 24,), dtype), 1.0)
     scalar = huge((1,), dtype)
     n = launch.MAX_ELEMENTS
     ops.sgd_update(huge((n,), dtype), huge((n,), dtype), huge((n,), dtype), scalar, 0.9, 0.0, scalar)
     # the last matrix of very many; its square has to be small, as one block goes through all of it
-    device_fused.straighten(huge((n,), dtype), [Kernel(40, 33, n - 40 * 33)], (3.0, -4.0, 2.0))
+    solver.straighten(huge((n,), dtype), [Kernel(40, 33, n - 40 * 33)], (3.0, -4.0, 2.0))
     ops.nesterov(huge((n,), dtype), huge((n,), dtype), 0.9, scalar)
     ops.adam_update(*(huge((n,), dtype) for _ in range(4)), scalar, (0.9, 0.999), 1e-8, 0.0, scalar)
 
@@ -85,9 +86,9 @@ def products(dtype):
 def priors(dtype):
     g, c = image(dtype, 1, C, H, W), image(dtype, 1, 1, H, W)
     place = huge((1,), np.int64)
-    device_fused.gradient_activation(g, g)
-    device_fused.gradient_activation_grad(c, g, g)
-    device_fused.normalise(image(dtype, 1, 1, 32 * H, 2 * W), place)
+    prior.gradient_activation(g, g)
+    prior.gradient_activation_grad(c, g, g)
+    prior.normalise(image(dtype, 1, 1, 32 * H, 2 * W), place)
 
 
 WORK = (convolutions, windows, pointwise, products, priors)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gland import evaluation, large
 from gland.data.sample import colour_statistics
 from gland.errors import InputError
+from gland.inference import files, large
 from gland.networks import MultiLoss, UNet
-from gland.ops import arena
+from gland.ops.host import arena
 
 
 def noise(h, w):
@@ -128,13 +128,13 @@ def test_bad_arrays_are_refused_in_one_sentence(array, reason, tmp_path):
 
 def test_evaluation_takes_large_images_in_tiles_and_small_ones_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(large, "LARGEST", 100)
-    monkeypatch.setattr(evaluation.checkpoint, "load_network", lambda *a: UNet(1))
+    monkeypatch.setattr(files.checkpoint, "load_network", lambda *a: UNet(1))
     np.save(tmp_path / "long.npy", noise(90, 130))
     np.save(tmp_path / "short.npy", noise(90, 80))
-    table = evaluation.segment_files(tmp_path, [tmp_path / "long.npy", tmp_path / "short.npy"])
+    table = files.segment_files(tmp_path, [tmp_path / "long.npy", tmp_path / "short.npy"])
     images = {file.name: np.asarray(Image.open(file)) for file in (tmp_path / "images").iterdir()}
     assert set(images) == {"long_mask.png", "short_mask.png", "short_overlay.png"}
     assert images["long_mask.png"].shape == (90, 130) and images["long_mask.png"].max(initial=0) in (0, 255)
     assert f"{100 * (images['long_mask.png'] > 0).mean():.1f}" in table
     with pytest.raises(InputError, match="--tta"):
-        evaluation.segment_files(tmp_path, [tmp_path / "long.npy"], tta=True)
+        files.segment_files(tmp_path, [tmp_path / "long.npy"], tta=True)

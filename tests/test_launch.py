@@ -1,4 +1,4 @@
-"""gland/ops/launch.py: arguments against the kernel's signature, where kernels run, and that the wheel carries them."""
+"""gland/ops/device/launch.py: arguments against the kernel's signature, where kernels run, and that the wheel carries them."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gland.errors import InputError
-from gland.ops import launch
+from gland.ops.device import launch
 
 ROOT = Path(__file__).parent.parent
 TEXT = """
@@ -246,7 +246,7 @@ def test_the_wheel_carries_the_kernels(tmp_path):
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path / "site")
-    code = "from gland.ops import launch; print(launch.KERNELS, *launch.files(), launch.source('relu').instances[0])"
+    code = "from gland.ops.device import launch; print(launch.KERNELS, *launch.files(), launch.source('relu').instances[0])"
     there = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path / "site", capture_output=True, text=True, check=True
     ).stdout.split()

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gland import ops
-from gland.ops import threads
+from gland.ops.host import threads
 
 DTYPES = (np.float64, np.complex128, np.float32)
 TOLERANCE = {np.dtype(np.float64): 1e-12, np.dtype(np.complex128): 1e-12, np.dtype(np.float32): 2e-5}

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from gland.postprocess import CANDIDATES, OFF, USUAL, Settings, choose, drop_small, fill_holes, postprocess, separate
+from gland.evaluation.scores import CANDIDATES, USUAL, choose
+from gland.inference.glands import OFF, Settings, drop_small, fill_holes, postprocess, separate
 
 
 def disc(shape, centre, radius):

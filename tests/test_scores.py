@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from gland import metrics, scores
+from gland import metrics
 from gland.data import Sample
+from gland.evaluation import scores
 from gland.networks import Prediction
 
 

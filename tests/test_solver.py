@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gland import ops
 from gland.networks import AlexNet, MultiLoss, UNet
 from gland.networks.base import Kernel
-from gland.solver import SGD, SOLVERS, Adam, Muon, clip_factor, learning_rate, orthogonal
+from gland.training.solver import SGD, SOLVERS, Adam, Muon, clip_factor, learning_rate, orthogonal
 
 
 class Flat:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gland import postprocess
 from gland.data.splits import BY
-from gland.scores import COLUMNS, MORE_COLUMNS, difference
+from gland.evaluation import scores
+from gland.evaluation.scores import COLUMNS, MORE_COLUMNS, difference
 from gland.table1 import __main__ as command
-from gland.table1 import jobs, report, runner
-from gland.training import Training
+from gland.table1 import jobs, runner, table
+from gland.training.loop import Training
 
 TINY = ["--crop", "64", "--batch", "2", "--validate-every", "2", "--log-every", "1", "--warmup", "0"]
 
@@ -57,9 +57,9 @@ def test_every_ablation_changes_what_it_says_and_nothing_else():
 
 
 def test_every_way_to_split_has_its_heading():
-    assert set(BY) <= set(report.SPLITS)
+    assert set(BY) <= set(table.SPLITS)
     for by in BY:
-        assert f"by {by.replace('_', ' ')}" in report.markdown([report.Entry(by, "U-Net", [row(dsc=0.5)], 1.0)], [], "")
+        assert f"by {by.replace('_', ' ')}" in table.markdown([table.Entry(by, "U-Net", [row(dsc=0.5)], 1.0)], [], "")
 
 
 def test_training_options_hold_for_all_networks():
@@ -80,9 +80,7 @@ def test_what_is_named_twice_is_done_once():
 
 
 def test_a_diverged_network_says_so_in_its_row():
-    text = report.markdown(
-        [*entries(), report.Entry("visual_field", "AlexNet", [], 60.0, "diverged: loss nan")], [], "h"
-    )
+    text = table.markdown([*entries(), table.Entry("visual_field", "AlexNet", [], 60.0, "diverged: loss nan")], [], "h")
     assert "| AlexNet | - *83.0* | - | - | - | diverged |" in text
 
 
@@ -91,18 +89,18 @@ def entries():
     seg = [r | {"class_correct": None, "dsc": r["dsc"] - 0.1, "pixel_accuracy": 0.9} for r in joint]
     one = [row(k, k % 2 == 1, class_correct=k < 3) for k in range(6)]
     named = ("Multi-Loss-Class", one), ("Multi-Loss-Seg", seg), ("Multi-Loss-Joint", joint)
-    return [report.Entry("visual_field", title, rows, 120.0) for title, rows in named]
+    return [table.Entry("visual_field", title, rows, 120.0) for title, rows in named]
 
 
 def test_markdown_shows_ours_beside_the_papers():
-    lines = report.markdown(entries(), [], "heading").splitlines()
+    lines = table.markdown(entries(), [], "heading").splitlines()
     joint = next(line for line in lines if line.startswith("| Multi-Loss-Joint"))
     assert "100.0 [100.0, 100.0] *89.0*" in joint and joint.endswith("| 2 |")
     assert "*0.76*" in joint
 
 
 def test_the_comparison_says_who_wins_and_by_how_much():
-    text = report.markdown(entries(), [], "heading")
+    text = table.markdown(entries(), [], "heading")
     assert "Joint beats Multi-Loss-Seg in benign DSC: +0.100 [+0.100, +0.100]" in text
     assert "Joint is equal to, within chance, Multi-Loss-Seg in pixel ACC %" in text
     assert "Joint beats Multi-Loss-Class in class ACC %" in text
@@ -111,18 +109,18 @@ def test_the_comparison_says_who_wins_and_by_how_much():
 def test_the_comparison_admits_a_loss():
     *others, joint = entries()
     worse = joint._replace(rows=[r | {"pixel_accuracy": 0.5} for r in joint.rows])
-    assert "Joint is worse than Multi-Loss-Seg in pixel ACC %" in report.markdown([*others, worse], [], "heading")
+    assert "Joint is worse than Multi-Loss-Seg in pixel ACC %" in table.markdown([*others, worse], [], "heading")
 
 
 def test_a_smaller_distance_is_better():
     far = [row(k, object_hausdorff=50.0) for k in range(3)]
     near = [r | {"object_hausdorff": 20.0} for r in far]
     change = difference(near, far, column("object Hausdorff"))
-    assert report._verdict(change, column("object Hausdorff")) == "Joint beats"
+    assert table._verdict(change, column("object Hausdorff")) == "Joint beats"
 
 
 def test_csv_holds_every_figure():
-    lines = list(csv.DictReader(io.StringIO(report.as_csv(entries()))))
+    lines = list(csv.DictReader(io.StringIO(table.as_csv(entries()))))
     assert len(lines) == 3 * len((*COLUMNS, *MORE_COLUMNS))
     found = next(x for x in lines if x["network"] == "Multi-Loss-Joint" and x["column"] == "malignant DSC")
     assert float(found["value"]) == pytest.approx(0.83) and found["paper"] == "0.76" and found["fields"] == "6"
@@ -130,14 +128,14 @@ def test_csv_holds_every_figure():
 
 def test_glas_parts_stand_beside_the_published_methods():
     rows = [row(k, object_f1=0.5, true_positives=1, false_positives=0, false_negatives=0) for k in range(3)]
-    text = report.markdown([report.Entry("testB", "U-Net", rows, 0.0)], [], "heading")
+    text = table.markdown([table.Entry("testB", "U-Net", rows, 0.0)], [], "heading")
     assert "| *MILD-Net, published* | - | *0.844* | |" in text
     assert "| U-Net | 0.500 [0.500, 0.500] | 1.000" in text
 
 
 @pytest.fixture(autouse=True)
 def few_candidates(monkeypatch):
-    monkeypatch.setattr(postprocess, "CANDIDATES", {"separation": (0.0, 4.0), "smallest": (1, 400)})
+    monkeypatch.setattr(scores, "CANDIDATES", {"separation": (0.0, 4.0), "smallest": (1, 400)})
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gland import ops
-from gland.ops import host_winograd, products, threads
+from gland.ops.host import pointwise, products, threads, winograd
 
 
 @pytest.fixture
@@ -37,8 +37,9 @@ def test_every_thread_gets_as_many_blocks(length, most, count, number):
 @given(st.integers(1, 10**7), st.integers(1, 5000))
 def test_strips_cover_every_row_once(count, row):
     step = threads.strip_rows(count, row)
-    number = -(-count // step)
-    covered = [(at.start, at.stop) for at in threads.strips(0, number, step, count)]
+    covered = []
+    threads.by_strips(lambda _, at: covered.append((at.start, at.stop)), count, step)
+    covered.sort()
     assert covered[0][0] == 0 and covered[-1][1] == count
     assert all(a[1] == b[0] for a, b in pairwise(covered))
     assert step * row <= max(threads.PIECE, row)
@@ -107,12 +108,12 @@ def test_products_are_cut_evenly(rows, scalars):
 def test_where_blas_packs_every_product_nothing_is_cut_and_the_result_is_the_same(monkeypatch):
     rng = np.random.default_rng(1)
     x, w = rng.standard_normal((1, 40, 60, 16), dtype=np.float32), rng.standard_normal((3, 3, 16, 24), dtype=np.float32)
-    expected = host_winograd.convolve(x, w, None, 1, False)
+    expected = winograd.convolve(x, w, None, 1, False)
     products.rows_at_once.cache_clear()
     monkeypatch.setattr(products, "small_product", lambda: 0)
     try:
         assert products.rows_at_once(800, 1152) == 800 and products.pixels_at_once(800, 384) == 800
-        np.testing.assert_allclose(host_winograd.convolve(x, w, None, 1, False), expected, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(winograd.convolve(x, w, None, 1, False), expected, rtol=1e-3, atol=1e-3)
     finally:
         products.rows_at_once.cache_clear()
 
@@ -139,9 +140,9 @@ def test_a_large_matrix_times_few_rows(two_threads, rows):
 
 
 def test_a_share_that_is_left_out_is_caught(monkeypatch, two_threads):
-    whole = threads.strips
-    monkeypatch.setattr(ops.host_pointwise, "strips", lambda first, last, *rest: whole(first, max(1, last - 1), *rest))
-    monkeypatch.setattr(ops.host_pointwise.arena, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))
+    whole = threads.by_strips
+    monkeypatch.setattr(pointwise, "by_strips", lambda work, count, step: whole(work, max(1, count - step), step))
+    monkeypatch.setattr(pointwise.arena, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))
     with pytest.raises(AssertionError):
         test_a_function_by_pieces_is_the_function(None, np.float32)
 
@@ -154,7 +155,7 @@ def test_a_second_caller_gets_the_same_bits_while_the_threads_are_busy(two_threa
     def calls():
         return ops.conv_relu(x, w, b, geo), ops.conv_w(x, x, geo, (3, 3))
 
-    assert host_winograd._parts(x.transpose(0, 2, 3, 1), 64) == 2
+    assert winograd._parts(x.transpose(0, 2, 3, 1), 64) == 2
     free = calls()
     with threads._pool._busy:
         busy = calls()

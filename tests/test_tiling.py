@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from gland import tiling
+from gland.inference import tiling
 from gland.networks import MultiLoss, UNet
 
 CORE = 96

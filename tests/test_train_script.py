@@ -14,8 +14,9 @@ import pytest
 import scripts
 from scripts import TINY, assert_one_sentence, assert_same_run, files, run, sentences, start
 
-from gland import checkpoint, config
 from gland.data import phantom
+from gland.training import checkpoint
+from gland.training.options import PHANTOM, RECIPES, complete, parser
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_two_runs_at_once_without_data_share_the_synthetic_set_and_say_where_eve
 def test_the_run_folder_says_what_was_asked_for(tiny_run):
     kept = json.loads((tiny_run / "config.json").read_text())
     assert (kept["width"], kept["iterations"], kept["crop"]) == (1, 12, 32)
-    assert kept["lam"] == config.RECIPES["default"]["lam"]
+    assert kept["lam"] == RECIPES["default"]["lam"]
     sets = [kept["split"][part] for part in ("train", "val", "test")]
     assert sorted(name for names in sets for name in names) == sorted(f"train_{i + 1}" for i in range(12))
     assert all(sets)
@@ -293,15 +294,15 @@ def test_help_groups_its_options_and_gives_their_defaults(tmp_path):
     groups = [line[:-1] for line in result.stdout.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert groups == ["options", "data", "network", "loss", "training", "run"]
     text = " ".join(result.stdout.split())
-    default, paper = (config.RECIPES[name] for name in ("default", "paper"))
-    steps = f"(default: {default['iterations']}; synthetic set: {config.PHANTOM['iterations']}; paper: {paper['iterations']})"
+    default, paper = (RECIPES[name] for name in ("default", "paper"))
+    steps = f"(default: {default['iterations']}; synthetic set: {PHANTOM['iterations']}; paper: {paper['iterations']})"
     for shown in (steps, f"(default: {default['lam']}; paper: 0.5)", "seconds between checkpoints"):
         assert shown in text
     assert "None" not in text and "default: True" not in text and "SUPPRESS" not in text
 
 
 def completed(*options):
-    c = config.complete(config.parser().parse_args(["--data", "images", *options]))
+    c = complete(parser().parse_args(["--data", "images", *options]))
     return c["solver"], c["rate"], c["momentum"], c["clip"]
 
 

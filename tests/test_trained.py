@@ -5,13 +5,14 @@ import pytest
 from PIL import Image
 from scripts import run
 
-from gland import checkpoint, trained
 from gland.data import Sample
 from gland.data.tissue import paint
 from gland.errors import InputError
+from gland.evaluation.scores import predict
+from gland.inference import trained
 from gland.metrics import dice
 from gland.networks import build
-from gland.scores import predict
+from gland.training import checkpoint
 
 
 def painted(seed, malignant):

@@ -6,11 +6,13 @@ import signal
 import numpy as np
 import pytest
 
-from gland import checkpoint, config, data, validation
+from gland import data
 from gland.errors import InputError
 from gland.files import held
-from gland.ops import threads
-from gland.training import Diverged, Interrupted, Training, first_nonfinite
+from gland.ops.host import threads
+from gland.training import checkpoint, validation
+from gland.training.loop import Diverged, Interrupted, Training, first_nonfinite
+from gland.training.options import complete, parser
 
 
 def samples(count=6):
@@ -29,7 +31,7 @@ def samples(count=6):
 
 def settings(*options):
     given = "--width 1 --batch 2 --crop 32 --pretrain 3 --iterations 5 --log-every 2 --validate-every 4 --device cpu"
-    c = config.complete(config.parser().parse_args([*given.split(), *options]))
+    c = complete(parser().parse_args([*given.split(), *options]))
     names = [s.name for s in samples()]
     return c | {"data": "made up", "split": {"by": "image", "train": names[:4], "val": names[4:], "test": []}}
 
@@ -104,7 +106,7 @@ def test_ctrl_c_during_the_last_validation_stops_too_and_the_end_is_kept(tmp_pat
             os.kill(os.getpid(), signal.SIGINT)
         return validate(network, samples)
 
-    monkeypatch.setattr("gland.training.validate", interrupted)
+    monkeypatch.setattr("gland.training.loop.validate", interrupted)
     with pytest.raises(Interrupted, match="last step"):
         stopped.run()
     assert_same_bits(tmp_path / "whole", tmp_path / "stopped")

@@ -5,7 +5,7 @@ import pytest
 
 from gland.data import Sample
 from gland.networks import Prediction
-from gland.validation import Validation, validate
+from gland.training.validation import Validation, validate
 
 
 class Fixed:

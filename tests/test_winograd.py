@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gland import ops
 from gland.networks.multiloss import MultiLoss
-from gland.ops import host_winograd, threads
+from gland.ops.host import threads, winograd
 from gland.ops.layout import hwio, nchw, nhwc, oihw
 
 ROUNDING = 2e-5  # of the largest element; a direct float32 convolution of these sizes stays below 2e-6
@@ -33,7 +33,7 @@ shapes = st.tuples(st.integers(0, 99), st.integers(1, 2), channels, channels, si
 @given(shapes)
 def test_forward_agrees_with_plain_loops(shape):
     x, w, b, _ = arrays(*shape)
-    y = nchw(host_winograd.convolve(x, w, b, shape[-1], relu=False))
+    y = nchw(winograd.convolve(x, w, b, shape[-1], relu=False))
     expected = reference.conv(nchw(x).astype(float), oihw(w).astype(float), b.astype(float), pad=shape[-1])
     assert y.dtype == np.float32
     assert worst(y, expected) < ROUNDING
@@ -43,7 +43,7 @@ def test_forward_agrees_with_plain_loops(shape):
 @given(shapes)
 def test_the_weight_gradient_is_the_adjoint(shape):  # <conv(x, v), dy> = <v, weight_grad(x, dy)> for every v
     x, v, _, dy = arrays(*shape)
-    dw = host_winograd.weight_grad(x, dy, shape[-1])[0].astype(float)
+    dw = winograd.weight_grad(x, dy, shape[-1])[0].astype(float)
     moved = reference.conv(nchw(x).astype(float), oihw(v).astype(float), None, pad=shape[-1])
     products = moved * nchw(dy).astype(float)
     assert abs(products.sum() - (v * dw).sum()) < ROUNDING * np.abs(products).sum()
@@ -51,8 +51,8 @@ def test_the_weight_gradient_is_the_adjoint(shape):  # <conv(x, v), dy> = <v, we
 
 def test_relu_is_the_maximum_with_zero():
     x, w, b, _ = arrays(0, 2, 3, 4, 9, 10, 1)
-    y = host_winograd.convolve(x, w, b, 1, relu=False)
-    assert np.array_equal(host_winograd.convolve(x, w, b, 1, relu=True), np.maximum(y, 0))
+    y = winograd.convolve(x, w, b, 1, relu=False)
+    assert np.array_equal(winograd.convolve(x, w, b, 1, relu=True), np.maximum(y, 0))
 
 
 @pytest.mark.parametrize("size", [(1, 224, 224), (1, 30, 250), (5, 17, 33), (9, 28, 28), (1, 512, 8)])
@@ -61,9 +61,9 @@ def test_strips_of_rows_and_of_whole_images_meet_without_a_seam(size):
     x, k, b, dy = arrays(1, n, 6, 5, h, w, 1)
     geo = ops.Geometry(1, 1)
     wide = [a.astype(float) for a in (x, k, b, dy)]
-    y = host_winograd.convolve(x, k, b, 1, relu=False)
+    y = winograd.convolve(x, k, b, 1, relu=False)
     assert worst(y, nhwc(ops.conv(nchw(wide[0]), oihw(wide[1]), wide[2], geo))) < ROUNDING
-    dw = host_winograd.weight_grad(x, dy, 1)[0]
+    dw = winograd.weight_grad(x, dy, 1)[0]
     assert worst(dw, hwio(ops.conv_w(nchw(wide[0]), nchw(wide[3]), geo, (3, 3)))) < ROUNDING
 
 
@@ -75,10 +75,10 @@ def test_the_mask_of_a_rectifier_and_the_bias_gradient(size, count):  # 16 rows:
     before = threads.count_threads()
     threads.set_threads(count)
     try:
-        y = host_winograd.convolve(x, k, b, 1, relu=True)
+        y = winograd.convolve(x, k, b, 1, relu=True)
         kept = np.where(y > 0, dy, 0).astype(float)
-        dw, db = host_winograd.weight_grad(x, dy, 1, y)
-        dx = host_winograd.convolve(dy, k.swapaxes(2, 3)[::-1, ::-1], None, 1, False, y)
+        dw, db = winograd.weight_grad(x, dy, 1, y)
+        dx = winograd.convolve(dy, k.swapaxes(2, 3)[::-1, ::-1], None, 1, False, y)
     finally:
         threads.set_threads(before)
     geo = ops.Geometry(1, 1)
@@ -88,16 +88,14 @@ def test_the_mask_of_a_rectifier_and_the_bias_gradient(size, count):  # 16 rows:
 
 
 def test_a_mask_that_is_shifted_is_caught(monkeypatch):
-    weight_grad = host_winograd.weight_grad
-    monkeypatch.setattr(
-        host_winograd, "weight_grad", lambda x, dy, pad, y: weight_grad(x, dy, pad, np.roll(y, 1, axis=1))
-    )
+    weight_grad = winograd.weight_grad
+    monkeypatch.setattr(winograd, "weight_grad", lambda x, dy, pad, y: weight_grad(x, dy, pad, np.roll(y, 1, axis=1)))
     with pytest.raises(AssertionError):
         test_the_mask_of_a_rectifier_and_the_bias_gradient((1, 45, 60), 2)
 
 
 def perturb(name, place, change):
-    matrix = getattr(host_winograd, name).copy()
+    matrix = getattr(winograd, name).copy()
     matrix[place] += change
     return name, matrix
 
@@ -107,13 +105,13 @@ def perturb(name, place, change):
     [perturb("BT", (1, 2), 1), perturb("G", (2, 1), 1 / 24), perturb("AT1", (3, 4), 1), perturb("AT1", (2, 6), 1)],
 )
 def test_a_wrong_number_in_a_transform_is_caught(mistake, monkeypatch):
-    monkeypatch.setattr(host_winograd, *mistake)
+    monkeypatch.setattr(winograd, *mistake)
     with pytest.raises(AssertionError):
         test_strips_of_rows_and_of_whole_images_meet_without_a_seam((1, 30, 250))
 
 
 def test_a_forgotten_halo_row_is_caught(monkeypatch):
-    fill = host_winograd.Tiles.fill
+    fill = winograd.Tiles.fill
 
     def without_the_row_above(self, thread, i, bt):
         self.pad, kept = self.pad + 1, self.pad
@@ -122,7 +120,7 @@ def test_a_forgotten_halo_row_is_caught(monkeypatch):
         finally:
             self.pad = kept
 
-    monkeypatch.setattr(host_winograd.Tiles, "fill", without_the_row_above)
+    monkeypatch.setattr(winograd.Tiles, "fill", without_the_row_above)
     with pytest.raises((AssertionError, ValueError)):
         test_strips_of_rows_and_of_whole_images_meet_without_a_seam((1, 30, 250))
 
@@ -144,20 +142,20 @@ def test_a_whole_float32_step_stays_near_float64():
 
 
 def test_switched_off_nothing_comes_here(monkeypatch):
-    monkeypatch.setattr(host_winograd, "convolve", None)
+    monkeypatch.setattr(winograd, "convolve", None)
     x, w, b, _ = arrays(0, 1, 3, 4, 32, 32, 1)
     with pytest.raises(TypeError):  # on, it is called: so the next line says something
         ops.conv(nchw(x), oihw(w), b, ops.Geometry(1, 1))
-    host_winograd.enable(False)
+    winograd.enable(False)
     try:
         ops.conv(nchw(x), oihw(w), b, ops.Geometry(1, 1))
     finally:
-        host_winograd.enable(True)
+        winograd.enable(True)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128])
 def test_double_precision_takes_the_direct_way(dtype, monkeypatch):
-    monkeypatch.setattr(host_winograd, "convolve", None)
+    monkeypatch.setattr(winograd, "convolve", None)
     x, w, b, _ = arrays(0, 1, 3, 4, 32, 32, 1)
     assert ops.conv(nchw(x.astype(dtype)), oihw(w.astype(dtype)), b.astype(dtype), ops.Geometry(1, 1)).dtype == dtype
 
@@ -168,8 +166,8 @@ def test_the_same_bits_every_time_for_a_fixed_number_of_threads(count):
     threads.set_threads(count)
     try:
         x, w, b, dy = arrays(2, 3, 7, 5, 40, 31, 1)
-        first = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)[0]
-        again = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)[0]
+        first = winograd.convolve(x, w, b, 1, True), winograd.weight_grad(x, dy, 1)[0]
+        again = winograd.convolve(x, w, b, 1, True), winograd.weight_grad(x, dy, 1)[0]
     finally:
         threads.set_threads(before)
     assert all(np.array_equal(a, b) for a, b in zip(first, again))
@@ -181,9 +179,9 @@ def test_what_memory_held_before_does_not_matter(monkeypatch):
     before = threads.count_threads()
     threads.set_threads(2)
     try:
-        expected = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)[0]
-        monkeypatch.setattr(host_winograd.arena, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))
-        got = host_winograd.convolve(x, w, b, 1, True), host_winograd.weight_grad(x, dy, 1)[0]
+        expected = winograd.convolve(x, w, b, 1, True), winograd.weight_grad(x, dy, 1)[0]
+        monkeypatch.setattr(winograd.arena, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))
+        got = winograd.convolve(x, w, b, 1, True), winograd.weight_grad(x, dy, 1)[0]
     finally:
         threads.set_threads(before)
     assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from gland import checkpoint, console, data
+from gland import console, data
 from gland.errors import InputError
+from gland.training import checkpoint
 
 WIDTH, COLOURS = 900, 128
 HERE = Path(__file__).parent

@@ -6,7 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gland.audit import breaking, run, table
+from gland.audit import all as everything
+from gland.audit import breaking, table
 from gland.audit.mistakes import MISTAKES
 from gland.errors import InputError
 
@@ -47,14 +48,14 @@ def _run(options: argparse.Namespace) -> int:
         return 0 if breaking.one_mistake(breaking.find(options.mistake)) else 1
     if options.html:
         _can_be_written(Path(options.html))
-    audit = run.run(picture=bool(options.html))
+    audit = everything.run(picture=bool(options.html))
     table.summary(audit)
     if options.all:
         table.details(audit)
     if options.html:
-        from gland.audit import page  # matplotlib takes a while to import
+        from gland.audit.page import render  # matplotlib takes a while to import
 
-        page.write(audit, options.html)
+        render.write(audit, options.html)
         print(f"{options.html} written")
     return 0 if audit.passed else 1
 

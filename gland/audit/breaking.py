@@ -9,7 +9,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from gland.audit import equations, joint, layers, run, table
+from gland.audit import all as everything
+from gland.audit import equations, joint, layers, table
 from gland.audit.evidence import Section, where
 from gland.audit.mistakes import MISTAKES, Edit, Mistake
 from gland.errors import InputError
@@ -72,7 +73,7 @@ def all_mistakes(out: TextIO | None = None) -> bool:
     print(paint.bold(f"{'mistake':<26}{'caught by':<18}{'error':>9}  check"), file=out)
     for mistake in tqdm(MISTAKES, unit="mistake", leave=False, delay=2, disable=None):
         with broken(mistake):
-            found = run.first_failure(order(mistake))
+            found = everything.first_failure(order(mistake))
         if found is None:
             print(f"{mistake.name:<26}{paint.red('NOT CAUGHT')}  {mistake.story}", file=out)
             continue
@@ -90,6 +91,6 @@ def one_mistake(mistake: Mistake, out: TextIO | None = None) -> bool:
         print(f"{where(edit.function)}  {edit.function.__qualname__}\n  - {edit.old}\n  + {edit.new}", file=out)
     print(f"  {mistake.story}\n", file=out)
     with broken(mistake):
-        sections = [run.one(key, build) for key, build in run.checks(quick=True)]
-    table.summary(run.Audit(sections, []), out)
+        sections = [everything.one(key, build) for key, build in everything.checks(quick=True)]
+    table.summary(everything.Audit(sections, []), out)
     return all(section.passed for section in sections)

@@ -151,6 +151,18 @@ SUBJECTS = (
         ),
     ),
     Subject(
+        "Flatten",
+        r"y_{(c H + i) W + j} = x_{c i j}",
+        (
+            Case(
+                "all elements of an image",
+                _bare(package.Flatten),
+                (2, 3, 2, 4),
+                lambda x, _: [[v for plane in image for line in plane for v in line] for image in _exact(x)],
+            ),
+        ),
+    ),
+    Subject(
         "UpsampleBilinear",
         r"y_i = (1 - t) x_a + t x_{a+1}, \quad a + t = \left( i + \frac{1}{2} \right) \frac{H}{H'} - \frac{1}{2}",
         (

@@ -18,7 +18,7 @@ from gland.data.augment import NONE, Recipe
 from gland.data.batches import Batch, Batches
 from gland.data.crops import quadrants, resize
 from gland.data.sample import Sample, to_input
-from gland.data.splits import Split, choose, folds, split
+from gland.data.splits import Split, choose, choose_split, folds, split
 from gland.data.visual_fields import find_visual_fields
 from gland.data.warwick import read, read_image, read_instances, release_warnings, summary
 
@@ -29,9 +29,8 @@ __all__ = [
     "Recipe",
     "Sample",
     "Split",
-    "centre_window",
     "choose",
-    "evaluation_crops",
+    "choose_split",
     "find_visual_fields",
     "folds",
     "phantom",

@@ -18,7 +18,9 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from gland.data.sample import Sample
 from gland.data.tissue import paint
+from gland.data.warwick import read
 from gland.errors import InputError
 from gland.files import write_atomic, write_text
 
@@ -78,6 +80,15 @@ def write(folder: str | Path, images: int | Mapping[str, int] = IMAGES, seed: in
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+def samples() -> tuple[Path, list[Sample]]:
+    """The built-in data set under runs/, painted where it is not there yet. Raises InputError."""
+    folder = write(Path("runs") / "phantom-data")
+    try:
+        return folder, read(folder, progress=True)
+    except InputError as error:
+        raise InputError(f"{str(error).rstrip('.')}; delete {folder} and it is painted anew") from None
 
 
 def _put(unfinished: Path, folder: Path, settings: dict, fields: list[Field]) -> None:

@@ -6,7 +6,7 @@ groups are dealt out, the largest first, each to the set that it brings nearest 
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,16 @@ def folds(samples: Sequence[Sample], k: int = 5, by: str = "visual_field", seed:
     return [
         _with_validation(samples, groups, test, np.random.default_rng([seed, k, i])) for i, test in enumerate(tests)
     ]
+
+
+def choose_split(samples: list[Sample], config: dict[str, Any]) -> Split:
+    """The split or the fold that the configuration asks for, of the part "train" of the data set."""
+    train = [s for s in samples if s.part == "train"]
+    if not train:
+        raise InputError(f"{config['data']} has no training images (train_N); training needs that part")
+    if config["fold"] is None:
+        return split(train, config["split_by"], config["seed"])
+    return folds(train, config["folds"], config["split_by"], config["seed"])[config["fold"]]
 
 
 def choose(samples: Sequence[Sample], names: Sequence[str]) -> list[Sample]:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gland.report import aligned
+from gland.tables import aligned
 
 
 class CheckError(ValueError):

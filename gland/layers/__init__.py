@@ -4,6 +4,7 @@ from gland.layers.activation import Dropout, ReLU
 from gland.layers.base import Layer, start_small
 from gland.layers.conv import Conv2d, ConvReLU
 from gland.layers.deconv import Deconv2d
+from gland.layers.flatten import Flatten
 from gland.layers.linear import Linear
 from gland.layers.lrn import LocalResponseNorm
 from gland.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
@@ -16,6 +17,7 @@ __all__ = [
     "ConvReLU",
     "Deconv2d",
     "Dropout",
+    "Flatten",
     "GlobalAvgPool",
     "Layer",
     "Linear",

@@ -4,10 +4,11 @@ from typing import Any
 
 from gland.errors import InputError
 from gland.networks.alexnet import SMALLEST, AlexNet
-from gland.networks.multiloss import KINDS, MultiLoss, Prediction
+from gland.networks.base import Losses, Network, Prediction
+from gland.networks.multiloss import KINDS, MultiLoss
 from gland.networks.unet import UNet
 
-__all__ = ["NETWORKS", "WIDTHS", "AlexNet", "MultiLoss", "Prediction", "UNet", "build"]
+__all__ = ["NETWORKS", "WIDTHS", "AlexNet", "Losses", "MultiLoss", "Network", "Prediction", "UNet", "build"]
 
 NETWORKS = ("alexnet", "unet", *KINDS)
 WIDTHS = {"alexnet": 96, "unet": 16} | dict.fromkeys(

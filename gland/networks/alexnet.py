@@ -10,37 +10,18 @@ an image's own signal). The published 224 x 224 input does not give its 55 x 55 
 224 is padded by 2 and 227 not at all.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from gland import backend, loss, ops
-from gland.layers import ConvReLU, Dropout, Layer, Linear, LocalResponseNorm, MaxPool2d, ReLU
-from gland.networks.base import Network, reflected
-from gland.networks.multiloss import Losses, Prediction
+from gland.layers import ConvReLU, Dropout, Flatten, Linear, LocalResponseNorm, MaxPool2d, ReLU
+from gland.networks.base import Losses, Network, Prediction, reflected
 
 Array = Any
 PUBLISHED = (96, 256, 384, 384, 256, 4096)  # channels of conv1 .. conv5, units of fc6 and fc7
 SMALLEST = 64  # pixels; less leaves nothing after the last pool
 AT_ONCE = 16  # windows in one forward pass of predict
-
-
-class Flatten(Layer):
-    """y[n] = all elements of x[n] in the logical order c, i, j.   x (N, C, H, W)   y (N, C H W)"""
-
-    class Cache(NamedTuple):
-        shape: tuple[int, ...]
-
-    def forward(self, x):
-        return x.reshape(len(x), -1), self.Cache(x.shape)
-
-    def input_grad(self, dy, cache):
-        return dy.reshape(cache.shape)
-
-    backward = input_grad
-
-    def tangent(self, tx, cache):
-        return tx.reshape(len(tx), -1)
 
 
 class AlexNet(Network):

@@ -10,35 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gland import backend, loss, ops, prior
-from gland.networks.base import Network, reflected
+from gland.networks.base import Losses, Network, Prediction, reflected
 from gland.networks.classifier import Classifier, added, stage_widths
 from gland.networks.segmenter import Segmenter
 
 Array = Any
 KINDS = ("joint", "class", "seg")
-
-
-class Prediction(NamedTuple):
-    """What the network says of a batch of images, on the host; None where it has no such part."""
-
-    q: np.ndarray | None  # (N, 2) class scores: benign, malignant
-    p_gland: np.ndarray | None  # (N, H, W)
-    f: np.ndarray | None  # (N, H, W) the prior
-    f_k: tuple[np.ndarray, ...]  # (N, H_k, W_k) the prior of each pooling layer
-
-    def gland_mask(self) -> np.ndarray:
-        """Eq. (6): gland where P_g > P_b, which is P_g > 1/2; (N, H, W) bool. A tie is background."""
-        return self.p_gland > 0.5
-
-
-class Losses(NamedTuple):
-    """Eqs. (5), (1) and (4) of one batch, as 0-d arrays where the network lives; None where it has no such part."""
-
-    total: Array
-    loss_class: Array | None
-    loss_segmentation: Array | None
-    logits: Array | None  # (N, 2)
-    seg_logits: Array | None  # (N, 2, H, W)
 
 
 class Pass(NamedTuple):

@@ -18,8 +18,7 @@ import numpy as np
 
 from gland import backend, loss, ops
 from gland.layers import Conv2d, ConvReLU, Deconv2d, Dropout, MaxPool2d, start_small
-from gland.networks.base import Network, reflected
-from gland.networks.multiloss import Losses, Prediction
+from gland.networks.base import Losses, Network, Prediction, reflected
 
 Array = Any
 LEVELS = 5

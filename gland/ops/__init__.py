@@ -1,50 +1,60 @@
-"""The operations, where speed lives. One signature each; the array's type picks the host or the device version.
+"""The operations: one signature each here, and behind it three rooms.
+
+    plain.py     every operation as its definition, NumPy only: what the other two must agree with
+    host/        in NumPy, fast
+    device/      on CuPy's arrays, by the kernels of kernels/
+    layout.py    how windows lie, and how memory does
+
+The array's type picks host or device. GLAND_OPS=plain in the environment, or use_plain(True), puts plain.py in the host's place.
 
 Shapes are logical: activations (N, C, H, W), convolution weights (O, C, KH, KW). Memory is channels-last: an activation
 is stored as N, H, W, C and a weight as KH, KW, C, O, because a row of a GEMM operand is then contiguous. Any strides are
 accepted and the same layout comes back.
 
 Names: `conv` goes forward, `conv_x` is its adjoint in x (the input gradient), `conv_w` its adjoint in w (the weight
-gradient), `max_pool_t` carries a tangent. Every result has the dtype of the first argument; no argument is written into.
+gradient), `max_pool_t` carries a tangent. Every result has the dtype of the first argument. No argument is written into, but by
+`sgd_update`, `nesterov`, `adam_update` and `tally`, which say so.
 """
 
 import functools
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any, NamedTuple
+from types import ModuleType, SimpleNamespace
+from typing import Any, TypeVar
 
 import numpy as np
 
-from gland.ops import host
-from gland.ops.layout import hwio, oihw
+from gland import backend
+from gland.ops import device, host, plain
+from gland.ops.layout import Geometry, Size, hwio, oihw
 
 Array = Any  # numpy.ndarray, or a device array with the same interface
-Size = tuple[int, int]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Geometry(NamedTuple):
-    """How a convolution's windows lie: the same stride, zero padding and dilation along both axes."""
-
-    stride: int = 1
-    pad: int = 0
-    dilation: int = 1
-    groups: int = 1
-
-    def output_size(self, size: Size, kernel: Size) -> Size:
-        """OH = (H + 2 pad - dilation (KH - 1) - 1) // stride + 1, and OW alike."""
-        h, w = (
-            (n + 2 * self.pad - self.dilation * (k - 1) - 1) // self.stride + 1
-            for n, k in zip(size, kernel, strict=True)
-        )
-        return h, w
+def _functions(*files: ModuleType) -> SimpleNamespace:
+    """Every function that these files define, by its name."""
+    return SimpleNamespace(
+        **{
+            name: f
+            for file in files
+            for name, f in vars(file).items()
+            if getattr(f, "__module__", None) == file.__name__ and not name.startswith("_")
+        }
+    )
 
 
-def _room(x: Array) -> ModuleType:
-    if type(x) is np.ndarray:
-        return host
-    from gland.ops import device
+_PLAIN, _HOST, _DEVICE = _functions(plain), _functions(*host.FILES), _functions(*device.FILES)
+_for_numpy = _PLAIN if backend.plain_is_asked_for() else _HOST
 
-    return device
+
+def use_plain(on: bool) -> None:
+    """Compute on NumPy's arrays by the definitions of plain.py, or by the fast operations of host/."""
+    global _for_numpy
+    _for_numpy = _PLAIN if on else _HOST
+
+
+def _room(x: Array) -> SimpleNamespace:
+    return _for_numpy if type(x) is np.ndarray else _DEVICE
 
 
 def conv(x: Array, w: Array, b: Array | None, geo: Geometry) -> Array:
@@ -62,9 +72,9 @@ def conv_x(dy: Array, w: Array, geo: Geometry, size: Size) -> Array:
     return _room(dy).conv_x(dy, w, geo, size)
 
 
-def conv_w(x: Array, dy: Array, geo: Geometry, kernel: Size) -> Array:
-    """dw with <conv(x, w), dy> = <w, conv_w(x, dy)>.  kernel (KH, KW) of w."""
-    return _room(x).conv_w(x, dy, geo, kernel)
+def conv_w(x: Array, dy: Array, geo: Geometry, kernel_size: Size) -> Array:
+    """dw with <conv(x, w), dy> = <w, conv_w(x, dy)>.  kernel_size (KH, KW) of w."""
+    return _room(x).conv_w(x, dy, geo, kernel_size)
 
 
 def conv_relu_x(dy: Array, y: Array, w: Array, geo: Geometry, size: Size) -> Array:
@@ -72,9 +82,9 @@ def conv_relu_x(dy: Array, y: Array, w: Array, geo: Geometry, size: Size) -> Arr
     return _room(dy).conv_relu_x(dy, y, w, geo, size)
 
 
-def conv_relu_w(x: Array, y: Array, dy: Array, geo: Geometry, kernel: Size) -> tuple[Array, Array]:
+def conv_relu_w(x: Array, y: Array, dy: Array, geo: Geometry, kernel_size: Size) -> tuple[Array, Array]:
     """dw (O,C/groups,KH,KW) and db (O,) of y = conv_relu(x, w, b): conv_w and channel_sum of dy where y > 0, else of 0."""
-    return _room(x).conv_relu_w(x, y, dy, geo, kernel)
+    return _room(x).conv_relu_w(x, y, dy, geo, kernel_size)
 
 
 def conv_relu_backward(x: Array, y: Array, dy: Array, w: Array, geo: Geometry) -> tuple[Array, Array, Array]:
@@ -107,32 +117,32 @@ def relu_x(dy: Array, y: Array) -> Array:
     return _room(dy).relu_x(dy, y)
 
 
-def max_pool(x: Array, kernel: Size, stride: int, pad: int, ceil_mode: bool) -> tuple[Array, Array]:
+def max_pool(x: Array, kernel_size: Size, stride: int, pad: int, ceil_mode: bool) -> tuple[Array, Array]:
     """Largest element of each window, the first of equals; padding never wins.
 
     Returns y (N,C,OH,OW) and argmax (N,C,OH,OW), the winner's place kh * KW + kw inside its window.
     """
-    return _room(x).max_pool(x, kernel, stride, pad, ceil_mode)
+    return _room(x).max_pool(x, kernel_size, stride, pad, ceil_mode)
 
 
-def max_pool_x(dy: Array, argmax: Array, kernel: Size, stride: int, pad: int, size: Size) -> Array:
+def max_pool_x(dy: Array, argmax: Array, kernel_size: Size, stride: int, pad: int, size: Size) -> Array:
     """dx (N,C,*size): each dy goes to the element that won its window; overlapping windows add."""
-    return _room(dy).max_pool_x(dy, argmax, kernel, stride, pad, size)
+    return _room(dy).max_pool_x(dy, argmax, kernel_size, stride, pad, size)
 
 
-def max_pool_t(tx: Array, argmax: Array, kernel: Size, stride: int, pad: int) -> Array:
+def max_pool_t(tx: Array, argmax: Array, kernel_size: Size, stride: int, pad: int) -> Array:
     """ty (N,C,OH,OW): the tangent of the element that won each window."""
-    return _room(tx).max_pool_t(tx, argmax, kernel, stride, pad)
+    return _room(tx).max_pool_t(tx, argmax, kernel_size, stride, pad)
 
 
-def avg_pool(x: Array, kernel: Size, stride: int, pad: int) -> Array:
+def avg_pool(x: Array, kernel_size: Size, stride: int, pad: int) -> Array:
     """Mean of each window, padding counted as zeros: always divided by KH * KW."""
-    return _room(x).avg_pool(x, kernel, stride, pad)
+    return _room(x).avg_pool(x, kernel_size, stride, pad)
 
 
-def avg_pool_x(dy: Array, kernel: Size, stride: int, pad: int, size: Size) -> Array:
+def avg_pool_x(dy: Array, kernel_size: Size, stride: int, pad: int, size: Size) -> Array:
     """The adjoint of avg_pool."""
-    return _room(dy).avg_pool_x(dy, kernel, stride, pad, size)
+    return _room(dy).avg_pool_x(dy, kernel_size, stride, pad, size)
 
 
 def global_avg_pool(x: Array) -> Array:
@@ -245,7 +255,7 @@ def like(values: np.ndarray, x: Array) -> Array:
 def sgd_update(
     w: Array, dw: Array, v: Array, rate: float | Array, momentum: float, decay: float, factor: Array | None = None
 ) -> None:
-    """In place on flat arrays: v = momentum v + rate (factor dw + decay w);  w -= v  (gland/solver.py cites the formula).
+    """In place on flat arrays: v = momentum v + rate (factor dw + decay w);  w -= v  (gland/training/solver.py).
 
     factor: a number that limits the gradient, None for 1. On a device, a gradient that is not finite changes nothing.
     """
@@ -253,7 +263,7 @@ def sgd_update(
 
 
 def nesterov(dw: Array, v: Array, momentum: float, factor: Array | None = None) -> Array:
-    """v = momentum v + factor dw, in place on a flat array; returns momentum v + factor dw (gland/solver.py cites the formula).
+    """v = momentum v + factor dw, in place on a flat array; returns momentum v + factor dw (gland/training/solver.py).
 
     factor: as sgd_update's; on a device a gradient that is not finite leaves v alone and is returned as NaN.
     """
@@ -272,13 +282,13 @@ def adam_update(
     factor: Array | None = None,
 ) -> None:
     """In place on flat arrays, with g = factor dw: m = beta1 m + (1 - beta1) g;  s = beta2 s + (1 - beta2) g^2;
-    w -= rate (m / (sqrt(s) + epsilon) + decay w)  (gland/solver.py cites the formula). factor: as sgd_update's.
+    w -= rate (m / (sqrt(s) + epsilon) + decay w)  (gland/training/solver.py). factor: as sgd_update's.
     """
     _room(w).adam_update(w, dw, m, s, rate, betas, epsilon, decay, factor)
 
 
 def tally(totals: Array, losses: Any, mask: Array | None, label: Array) -> None:
-    """In place: add a step's figures to totals (7,), float64, which live where the losses do; gland/ops/host_tally.py."""
+    """In place: add a step's figures to totals (7,), float64, which live where the losses do; gland/ops/host/update.py."""
     _room(totals).tally(totals, losses, mask, label)
 
 
@@ -286,20 +296,18 @@ def use_tf32(on: bool) -> None:
     """Whether convolutions on the device multiply float32 on tensor cores: factors rounded to 10 bits after the point, a
     relative error of up to 5e-4 each, sums in float32. Layers whose channels are no multiples of 4 stay in float32.
     """
-    from gland.ops import device_conv
-
-    device_conv.use_tf32(on)
+    device.conv.use_tf32(on)
 
 
-def fused(function: Callable) -> Callable:
-    """A function of whole equations that, for device arrays, its namesake in gland/ops/device_fused.py replaces."""
+def fused(twin: Callable) -> Callable[[Function], Function]:
+    """For a function of whole equations: the twin, a function of gland/ops/device/, takes its place for device arrays."""
 
-    @functools.wraps(function)
-    def dispatch(x, *args):
-        if type(x) is np.ndarray:
-            return function(x, *args)
-        from gland.ops import device_fused
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def dispatch(x: Array, *args: Any) -> Any:
+            return function(x, *args) if type(x) is np.ndarray else twin(x, *args)
 
-        return getattr(device_fused, function.__name__.lstrip("_"))(x, *args)
+        dispatch.twin = twin  # type: ignore[attr-defined]
+        return dispatch  # type: ignore[return-value]
 
-    return dispatch
+    return decorate

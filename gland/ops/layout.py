@@ -1,6 +1,38 @@
-"""Between the logical order of axes, which everybody sees, and the order in memory, which only gland/ops sees."""
+"""How windows lie, and how memory does: the logical order of axes, which everybody sees, and that which only gland/ops sees."""
+
+from typing import NamedTuple
 
 import numpy as np
+
+Size = tuple[int, int]
+
+
+class Geometry(NamedTuple):
+    """How a convolution's windows lie: the same stride, zero padding and dilation along both axes."""
+
+    stride: int = 1
+    pad: int = 0
+    dilation: int = 1
+    groups: int = 1
+
+    def output_size(self, size: Size, kernel: Size) -> Size:
+        """OH = (H + 2 pad - dilation (KH - 1) - 1) // stride + 1, and OW alike."""
+        h, w = (
+            (n + 2 * self.pad - self.dilation * (k - 1) - 1) // self.stride + 1
+            for n, k in zip(size, kernel, strict=True)
+        )
+        return h, w
+
+
+def pooled_size(size: Size, kernel_size: Size, stride: int, pad: int, ceil_mode: bool) -> Size:
+    """Number of windows along both axes; with ceil_mode a last window may reach over the edge but must start inside."""
+
+    def count(n: int, k: int) -> int:
+        room = n + 2 * pad - k
+        windows = -(-room // stride) + 1 if ceil_mode else room // stride + 1
+        return windows - 1 if ceil_mode and (windows - 1) * stride >= n + pad else windows
+
+    return count(size[0], kernel_size[0]), count(size[1], kernel_size[1])
 
 
 def nhwc(x: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ import sys
 
 from gland.console import Parser, call
 from gland.data.splits import BY
+from gland.errors import Interrupted
 from gland.table1 import jobs, runner
-from gland.training import Interrupted
 
 DEFAULT_OUT = "runs/table1"
 

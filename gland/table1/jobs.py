@@ -1,7 +1,7 @@
 """Which networks are trained, each with its options: five systems, two ways to split, folds, and the paper's ablations.
 
 One protocol for all: the same images in the same sets, the same augmentation, batch, solver, schedule, total number of
-steps, and choice of checkpoint on the validation images. The exception is AlexNet (gland.config.ALEXNET).
+steps, and choice of checkpoint on the validation images. The exception is AlexNet (gland.training.options.ALEXNET).
 """
 
 import argparse
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gland import config
 from gland.errors import InputError
+from gland.training.options import complete, parser
 
 SYSTEMS = {
     "alexnet": "AlexNet",
@@ -55,7 +55,7 @@ def plan(options: argparse.Namespace, training_options: Sequence[str]) -> list[J
         raise InputError(f"{wrong[0]} is what the table varies or sets itself; see python -m gland.table1 --help")
     splits = ("glas",) if options.protocol == "glas" else dict.fromkeys(options.split_by)
     folds = [None] if options.folds is None or options.protocol == "glas" else list(range(max(1, options.folds)))
-    # (of a number of folds below 2 at least one job is planned: config.complete then says what is wrong with it)
+    # (of a number of folds below 2 at least one job is planned: options.complete then says what is wrong with it)
     jobs = []
     for split in splits:
         for fold in folds:
@@ -76,7 +76,7 @@ def _job(title, network, changes, split, fold, options, training_options):
         *("--split-by", "visual_field" if split == "glas" else split),
         *(() if fold is None else ("--fold", str(fold), "--folds", str(options.folds))),
     ]
-    settings = config.complete(config.parser().parse_args(arguments)) | changes
+    settings = complete(parser().parse_args(arguments)) | changes
     name = title.lower().replace(" ", "-").replace(".", "")
     parts = [split, *(() if fold is None else (f"fold{fold}",)), name]
     return Job(title, split, settings, Path(options.out).joinpath(*parts))

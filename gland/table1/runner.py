@@ -9,13 +9,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from gland import checkpoint, data, scores
-from gland.errors import InputError
+from gland import data
+from gland.errors import Diverged, InputError
+from gland.evaluation import scores
 from gland.files import write_text
-from gland.run import phantom_samples, prepared
-from gland.table1 import report
+from gland.inference.predict import predict
+from gland.table1 import table
 from gland.table1.jobs import ABLATIONS, Job
-from gland.training import Diverged, choose_split
+from gland.training import checkpoint
+from gland.training.loop import prepared
 
 SCORES = "scores.json"
 GLAS_PARTS = ("testA", "testB")
@@ -25,7 +27,7 @@ GLAS_VALIDATION = 8  # an eighth of the training images, in whole visual fields,
 def run(jobs: Sequence[Job], options: argparse.Namespace) -> str:
     """Do every job that is not done, and write the table after each. Returns it. Raises InputError, Interrupted."""
     folder = Path(options.out)
-    source, samples = (options.data, data.read(options.data, progress=True)) if options.data else phantom_samples()
+    source, samples = (options.data, data.read(options.data, progress=True)) if options.data else data.phantom.samples()
     for job in jobs:
         _split(job, samples)  # a split that cannot be made is said before the first network is trained
         _check_same(job, source)
@@ -40,7 +42,7 @@ def run(jobs: Sequence[Job], options: argparse.Namespace) -> str:
             result = _train(job, split, samples, source) if result is None else result
             _score(job, split, samples, options.tta, result)
         results[job.folder] = _read(done)
-        text = report.write(folder, *_entries(jobs, results), _heading(options, source))
+        text = table.write(folder, *_entries(jobs, results), _heading(options, source))
     return text
 
 
@@ -83,7 +85,7 @@ def _test(network: Any, val: list[data.Sample], test: list[data.Sample], tta: bo
     """The scores of every test image, after the post-processing that is best for the validation images."""
     settings = scores.choose_settings(network, val, tta)
     rows = [
-        scores.score(network, s, scores.predict(network, s, tta), settings)
+        scores.score(network, s, predict(network, s, tta), settings)
         for s in tqdm(test, desc="testing", unit="image", leave=False)
     ]
     return {"rows": rows, "postprocess": settings._asdict()}
@@ -91,7 +93,7 @@ def _test(network: Any, val: list[data.Sample], test: list[data.Sample], tta: bo
 
 def _split(job: Job, samples: list[data.Sample]) -> data.Split:
     if job.split != "glas":
-        return choose_split(samples, job.config)
+        return data.choose_split(samples, job.config)
     test = [s.name for s in samples if s.part in GLAS_PARTS]
     train = [s for s in samples if s.part == "train"]
     if not test or not train:
@@ -130,7 +132,7 @@ def _kind(job: Job) -> tuple:
     return job.config["network"], job.config["prior_gradient"]
 
 
-def _entries(jobs, results) -> tuple[list[report.Entry], list[report.Entry]]:
+def _entries(jobs, results) -> tuple[list[table.Entry], list[table.Entry]]:
     """One entry per network and split, the folds' test images together; the ablations apart."""
     gathered: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for job in jobs:
@@ -143,7 +145,7 @@ def _entries(jobs, results) -> tuple[list[report.Entry], list[report.Entry]]:
         parts = GLAS_PARTS if split == "glas" else (split,)
         for part in parts:
             of_part = [row for row in rows if split != "glas" or row["part"] == part]
-            (ablations if title in ABLATIONS else systems).append(report.Entry(part, title, of_part, seconds, note))
+            (ablations if title in ABLATIONS else systems).append(table.Entry(part, title, of_part, seconds, note))
     return systems, ablations
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from cuda_on_cpu.build import build
-from gland.ops import launch
-from gland.ops.launch import Kernel, Source
+from gland.ops.device import launch
+from gland.ops.device.launch import Kernel, Source
 
 ORDERS = ("forward", "reverse", "random")
 

@@ -21,7 +21,7 @@ import numpy as np
 from cuda_on_cpu import emulator
 from cuda_on_cpu.build import build
 from cuda_on_cpu.emulator import ORDERS, EmulatedArray, listening
-from gland.ops.launch import Kernel, Parameter, Source, register
+from gland.ops.device.launch import Kernel, Parameter, Source, register
 
 MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 SOME = 33  # blocks of a launch on huge arrays
