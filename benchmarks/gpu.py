@@ -132,8 +132,8 @@ def _ours(case: Case, network: Any, batch: Batch) -> Callable[[], None]:
 
 def infer(network: Any, x: Any) -> list[Any]:
     """The probabilities of one batch, left on the device."""
-    run = network.forward(x)
-    logits = (run.logits, run.seg_logits) if isinstance(network, MultiLoss) else run[:1]
+    passed = network.forward(x)
+    logits = (passed.logits, passed.seg_logits) if isinstance(network, MultiLoss) else passed[:1]
     return [ops.softmax(a) for a in logits if a is not None]
 
 

@@ -80,7 +80,7 @@ def ours(call: work.Call) -> Calls:
         if isinstance(layer, layers.Conv2d):
             layer.weight_grad(dy, cache)
         elif isinstance(layer, layers.Deconv2d):
-            layer.dw += ops.conv_w(dy, x, layer.geo, layer.kernel)
+            layer.dw += ops.conv_w(dy, x, layer.geo, layer.kernel_size)
             layer.db += ops.channel_sum(dy)
         else:
             layer.dw += ops.linear_w(x, dy)
@@ -126,5 +126,5 @@ def apply(layer: Any, x: torch.Tensor, weights: list[torch.Tensor]) -> torch.Ten
     if isinstance(layer, layers.Linear):
         return F.linear(x, *weights)
     if isinstance(layer, layers.MaxPool2d):
-        return F.max_pool2d(x, layer.kernel, layer.stride, layer.pad, ceil_mode=layer.ceil_mode)
+        return F.max_pool2d(x, layer.kernel_size, layer.stride, layer.pad, ceil_mode=layer.ceil_mode)
     return F.local_response_norm(x, layer.n, layer.n * layer.alpha, layer.beta, layer.k)

@@ -8,6 +8,7 @@ import clock
 import numpy as np
 
 from gland import networks
+from gland.networks.base import Objective
 from gland.training.solver import SGD
 
 try:
@@ -91,7 +92,7 @@ def ours(case: Case, network: Any, batch: Batch) -> Run:
 
     def gradients() -> float:
         network.zero_grad()
-        return network.loss_and_grad(*batch, **reading).total
+        return network.loss_and_grad(*batch, Objective(**reading)).total
 
     def step(rate: float = RATE) -> None:
         gradients()

@@ -92,7 +92,7 @@ class MultiLossTwin(Twin):
         g = torch.autograd.grad(2 * own - logits.sum(), pooled, retain_graph=keep or exact, create_graph=exact)
         maps = []
         for g_k, z_k in zip(g, pooled, strict=True):
-            product = g_k if self.network.prior == "gradient" else g_k * (z_k if exact else z_k.detach())
+            product = g_k if self.network.prior_kind == "gradient" else g_k * (z_k if exact else z_k.detach())
             c = F.relu(product).mean(1, keepdim=True)
             peak = c.flatten(1).max(dim=1).values
             n = c / torch.where(peak == 0, 1, peak)[:, None, None, None]
@@ -159,7 +159,7 @@ class AlexNetTwin(Twin):
             elif isinstance(layer, LocalResponseNorm):  # PyTorch divides alpha by n
                 x = F.local_response_norm(x, layer.n, layer.n * layer.alpha, layer.beta, layer.k)
             elif isinstance(layer, MaxPool2d):
-                x = F.max_pool2d(x, layer.kernel, layer.stride, layer.pad, ceil_mode=layer.ceil_mode)
+                x = F.max_pool2d(x, layer.kernel_size, layer.stride, layer.pad, ceil_mode=layer.ceil_mode)
             elif isinstance(layer, Linear):
                 x = F.linear(x.flatten(1), self.weights[f"{path}.w"], self.weights[f"{path}.b"])
             elif isinstance(layer, ReLU):

@@ -10,7 +10,7 @@ from cuda_on_cpu import emulated
 from cuda_on_cpu.recording import Recording
 
 from gland import ops
-from gland.networks.base import Kernel
+from gland.networks.base import Matrix
 from gland.networks.multiloss import Losses
 from gland.ops import Geometry
 from gland.ops.device import loss, prior, solver, update
@@ -113,7 +113,7 @@ def updates(normal):
     ops.nesterov(dw, v, 0.95)
     ops.adam_update(w, dw, v, abs(normal(1001)), 0.1, (0.9, 0.999), 1e-8, 0.01)
     solver.clip_factor(dw, 3.0)
-    solver.straighten(dw, [Kernel(35, 20, 0), Kernel(6, 50, 700)], (1.5, -0.5, 0.1))
+    solver.straighten(dw, [Matrix(35, 20, 0), Matrix(6, 50, 700)], (1.5, -0.5, 0.1))
 
 
 def losses(normal):

@@ -81,7 +81,7 @@ def test_normalisation_and_pools_are_as_published():
     norms = [layer for layer in layers.values() if isinstance(layer, LocalResponseNorm)]
     pools = [layer for layer in layers.values() if isinstance(layer, MaxPool2d)]
     assert {(n.n, n.alpha, n.beta, n.k) for n in norms} == {(5, 1e-4, 0.75, 2.0)}
-    assert {(p.kernel, p.stride) for p in pools} == {((3, 3), 2)}  # windows of 3, 2 apart: they overlap
+    assert {(p.kernel_size, p.stride) for p in pools} == {((3, 3), 2)}  # windows of 3, 2 apart: they overlap
 
 
 def test_every_gradient_matches_complex_step(batch):

@@ -11,6 +11,7 @@ import pytest
 import gland
 from gland import ops
 from gland.networks import MultiLoss, UNet
+from gland.networks.base import Objective
 from gland.ops.host import arena
 from gland.ops.host.threads import count_threads, set_threads
 from gland.training.solver import SGD, Adam, Muon
@@ -38,7 +39,7 @@ def stepper(network, solver=SGD, **reading):
 
     def step():
         network.zero_grad()
-        network.loss_and_grad(x, mask, label, **reading)
+        network.loss_and_grad(x, mask, label, Objective(**reading))
         solver.step(1e-4)
 
     return step

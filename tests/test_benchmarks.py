@@ -24,13 +24,14 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from gland import layers  # noqa: E402
 from gland.networks import AlexNet, MultiLoss, UNet  # noqa: E402
+from gland.networks.base import Objective  # noqa: E402
 
 TINY = ["--side", "64", "--infer-side", "70", "--width", "1", "--batches", "1", "--repeats", "2", "--threads", "1"]
 EXACT = 1e-9  # relative, float64
 
 MAKERS = {
     "joint": lambda: MultiLoss("joint", 2, dtype=np.float64),
-    "joint, gradient-activation": lambda: MultiLoss("joint", 2, prior="gradient-activation", dtype=np.float64),
+    "joint, gradient-activation": lambda: MultiLoss("joint", 2, prior_kind="gradient-activation", dtype=np.float64),
     "joint, no skip, no scores": lambda: MultiLoss("joint", 2, skip=False, use_scores=False, dtype=np.float64),
     "joint, no prior": lambda: MultiLoss("joint", 2, use_prior=False, dtype=np.float64),
     "class": lambda: MultiLoss("class", 2, dtype=np.float64),
@@ -50,7 +51,7 @@ def largest_difference(network, spoil=None, channels_last=False, **reading):
     """Of the loss and every gradient, relative to the gradient's largest element. spoil: a weight of the twin to change."""
     batch = sides.batch_of(2, 64, np.float64)
     network.zero_grad()
-    losses = network.loss_and_grad(*batch, **reading)
+    losses = network.loss_and_grad(*batch, Objective(**reading))
     twin = torch_networks.twin(network, channels_last=channels_last)
     if spoil:
         with torch.no_grad():

@@ -13,7 +13,7 @@ from test_ops import convolutions, normal, poolings
 from gland import backend, layers, loss, ops, prior
 from gland.audit.layers import SUBJECTS
 from gland.networks import AlexNet, MultiLoss, UNet
-from gland.networks.base import Kernel
+from gland.networks.base import Matrix, Objective
 from gland.networks.multiloss import Losses
 from gland.ops import device
 from gland.ops.device import launch, memory
@@ -205,14 +205,14 @@ def test_straighten(there):
         (64, 32),
         (2, 5),
     )  # tiles cut and whole, both ways to lie, zeros
-    kernels, start = [], 0
+    matrices, start = [], 0
     for rows, columns in shapes:
-        kernels.append(Kernel(rows, columns, start))
+        matrices.append(Matrix(rows, columns, start))
         start += rows * columns
     g = RNG(0).standard_normal(start)
     g[-10:] = 1e-16  # a dead kernel takes no step
-    found = solver.straighten(there(g), kernels, solver.POLYNOMIAL)
-    assert_close(found, solver.straighten(g, kernels, solver.POLYNOMIAL))
+    found = solver.straighten(there(g), matrices, solver.POLYNOMIAL)
+    assert_close(found, solver.straighten(g, matrices, solver.POLYNOMIAL))
     assert not backend.to_host(found)[-10:].any()
 
 
@@ -230,7 +230,7 @@ def test_clip_factor(there, largest):
 def test_a_gradient_that_is_not_finite_changes_nothing(there, value, clip, kind):
     class Flat:
         flat, flat_grad = there(np.ones(9)), there(np.array([*np.ones(8), value]))
-        kernels = (Kernel(2, 3, 0),)
+        matrices = (Matrix(2, 3, 0),)
 
     solver = kind(Flat, clip=clip)
     solver.step(0.1)
@@ -329,7 +329,7 @@ def gradients(make, there, dtype, *options):
     results = []
     for move in (there, np.array):
         net = moved(make(dtype), there) if move is there else make(dtype)
-        losses = net.loss_and_grad(*map(move, batch(dtype)), *options)
+        losses = net.loss_and_grad(*map(move, batch(dtype)), Objective(*options))
         results.append((backend.to_host(losses.total), net))
     return results
 
@@ -362,7 +362,7 @@ READINGS = [
 @pytest.mark.parametrize(("reading", "prior", "score"), READINGS)
 def test_the_joint_loss_and_gradient(there, reading, prior, score, prior_gradient):
     def make(dtype):
-        return MultiLoss(width=2, seed=3, dtype=dtype, prior=prior, score=score)
+        return MultiLoss(width=2, seed=3, dtype=dtype, prior_kind=prior, eq3_of=score)
 
     assert_same_gradients(*gradients(make, there, np.float64, 0.3, reading, prior_gradient), 1e-11)
     # in float32 a rectifier near zero may be decided the other way by rounding
@@ -443,7 +443,7 @@ def test_a_second_run_gives_the_same_bits(there):
 def test_every_order_of_threads_gives_the_same_bits(order):
     def run():
         net = moved(MultiLoss(width=1, seed=3), emulated)
-        net.loss_and_grad(*map(emulated, batch(np.float32)), 0.3, "balanced-weight", "exact")
+        net.loss_and_grad(*map(emulated, batch(np.float32)), Objective(0.3, "balanced-weight", "exact"))
         SGD(net, clip=0.1).step(0.1)
         return net.flat.get()
 

@@ -8,6 +8,7 @@ import pytest
 from gland import layers, ops
 from gland.gradcheck import CheckError, central_difference, check_function, check_layer, check_parameters
 from gland.networks import MultiLoss
+from gland.networks.base import Objective
 
 X = np.random.default_rng(0).standard_normal((2, 2, 5, 5))
 
@@ -24,21 +25,21 @@ class FlippedKernel(layers.Conv2d):
 class PaddingOffByOne(layers.Conv2d):
     def backward(self, dy, cache):
         x = np.roll(cache.x, 1, axis=3)
-        self.dw += ops.conv_w(x, dy, self.geo, self.kernel)
+        self.dw += ops.conv_w(x, dy, self.geo, self.kernel_size)
         self.db += ops.channel_sum(dy)
         return self.input_grad(dy, cache)
 
 
 class MeanForSum(layers.Conv2d):
     def backward(self, dy, cache):
-        self.dw += ops.conv_w(cache.x, dy, self.geo, self.kernel)
+        self.dw += ops.conv_w(cache.x, dy, self.geo, self.kernel_size)
         self.db += dy.mean(axis=(0, 2, 3))
         return self.input_grad(dy, cache)
 
 
 class Assigns(layers.Conv2d):
     def backward(self, dy, cache):
-        self.dw = ops.conv_w(cache.x, dy, self.geo, self.kernel)
+        self.dw = ops.conv_w(cache.x, dy, self.geo, self.kernel_size)
         self.db += ops.channel_sum(dy)
         return self.input_grad(dy, cache)
 
@@ -60,7 +61,7 @@ class TangentWithBias(layers.Conv2d):
 
 class XForItsTangent(layers.Conv2d):
     def second_order(self, tx, dy, cache):
-        self.dw += ops.conv_w(cache.x, dy, self.geo, self.kernel)
+        self.dw += ops.conv_w(cache.x, dy, self.geo, self.kernel_size)
 
 
 class TransposedWeight(layers.Conv2d):
@@ -228,7 +229,7 @@ def test_check_parameters_finds_a_wrong_lambda():
     x, mask, label = rng.standard_normal((1, 3, 32, 32)), rng.random((1, 32, 32)) > 0.5, np.array([1])
 
     def loss_and_grad(lam):
-        return lambda net: net.loss_and_grad(x.astype(net.flat.dtype), mask * 1.0, label, lam).total
+        return lambda net: net.loss_and_grad(x.astype(net.flat.dtype), mask * 1.0, label, Objective(lam)).total
 
     check_parameters(loss_and_grad(0.3), MultiLoss("seg", width=1)).assert_ok()
     report = check_parameters(loss_and_grad(0.3), MultiLoss("joint", width=1, use_prior=False), loss_and_grad(0.4))

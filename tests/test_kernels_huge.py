@@ -9,7 +9,7 @@ from cuda_on_cpu import MISSING
 from cuda_on_cpu.recording import Recording, huge
 
 from gland import ops
-from gland.networks.base import Kernel
+from gland.networks.base import Matrix
 from gland.ops import Geometry
 from gland.ops.device import launch, prior, solver
 
@@ -69,7 +69,7 @@ def pointwise(dtype):
     n = launch.MAX_ELEMENTS
     ops.sgd_update(huge((n,), dtype), huge((n,), dtype), huge((n,), dtype), scalar, 0.9, 0.0, scalar)
     # the last matrix of very many; its square has to be small, as one block goes through all of it
-    solver.straighten(huge((n,), dtype), [Kernel(40, 33, n - 40 * 33)], (3.0, -4.0, 2.0))
+    solver.straighten(huge((n,), dtype), [Matrix(40, 33, n - 40 * 33)], (3.0, -4.0, 2.0))
     ops.nesterov(huge((n,), dtype), huge((n,), dtype), 0.9, scalar)
     ops.adam_update(*(huge((n,), dtype) for _ in range(4)), scalar, (0.9, 0.999), 1e-8, 0.0, scalar)
 

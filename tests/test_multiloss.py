@@ -6,6 +6,7 @@ import pytest
 from gland import prior
 from gland.gradcheck import check_parameters
 from gland.networks import MultiLoss, Prediction
+from gland.networks.base import Objective
 
 RNG = np.random.default_rng(0)
 X, MASK, LABEL = RNG.standard_normal((2, 3, 32, 32)), (RNG.random((2, 32, 32)) > 0.5) * 1.0, np.array([0, 1])
@@ -21,7 +22,7 @@ def network(kind="joint", width=2, seed=3, **options):
 
 def total(net, reading="balanced-weight", prior_gradient="detached", lam=0.3):
     x = X.astype(net.flat.dtype)
-    return net.loss_and_grad(x, MASK.astype(net.flat.dtype), LABEL, lam, reading, prior_gradient).total
+    return net.loss_and_grad(x, MASK.astype(net.flat.dtype), LABEL, Objective(lam, reading, prior_gradient)).total
 
 
 def held(f):
@@ -41,7 +42,9 @@ def held(f):
     ],
 )
 def test_the_joint_gradient_with_f_exact(reading, kind, score):
-    report = check_parameters(lambda net: total(net, reading, "exact"), network(prior=kind, score=score), elements=1)
+    report = check_parameters(
+        lambda net: total(net, reading, "exact"), network(prior_kind=kind, eq3_of=score), elements=1
+    )
     report.assert_ok()
     assert len(report.rows) == len(network().parameters())
 
@@ -109,7 +112,7 @@ def skip_gradient_dropped(net, monkeypatch):
     [x_for_its_tangent, without_the_second_order_pass, lambda_forgotten, skip_gradient_dropped],
 )
 def test_a_planted_mistake_in_the_joint_gradient_is_caught(mistake, monkeypatch):
-    net = network(score="probability")
+    net = network(eq3_of="probability")
     mistake(net, monkeypatch)
     assert not check_parameters(lambda net: total(net, "soft-target", "exact"), net, elements=1).ok
 

@@ -22,7 +22,7 @@ def score_from(cls, k, z, l):
     """Q_l as a function of z_k: the classifier from pooling layer k upwards."""
     for stage in cls.stages[k + 1 :]:
         z, _ = stage.forward(z)
-    y, _ = cls.score.forward(z)
+    y, _ = cls.head.forward(z)
     a, _ = cls.mean.forward(y)
     return ops.softmax(a)[:, l].sum()
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gland import ops
 from gland.networks import AlexNet, MultiLoss, UNet
-from gland.networks.base import Kernel
+from gland.networks.base import Matrix
 from gland.training.solver import SGD, SOLVERS, Adam, Muon, clip_factor, learning_rate, orthogonal
 
 
@@ -15,9 +15,9 @@ class Flat:
     """The two buffers of a network and where the kernels lie in them, which is all that the solver sees."""
 
     def __init__(self, w, dw, *shapes):
-        self.flat, self.flat_grad, self.kernels, start = np.array(w), np.array(dw), [], 0
+        self.flat, self.flat_grad, self.matrices, start = np.array(w), np.array(dw), [], 0
         for shape in shapes:
-            self.kernels.append(Kernel(*shape, start))
+            self.matrices.append(Matrix(*shape, start))
             start += shape[0] * shape[1]
 
 
@@ -140,9 +140,9 @@ def test_weight_decay_bounds_every_kernel_that_muon_moves():
 @pytest.mark.parametrize("network", [MultiLoss("joint", 2), MultiLoss("class", 2), UNet(2), AlexNet(6)])
 def test_the_kernels_are_the_weights_of_hidden_convolutions_and_lie_first(network):
     expected = [p for path, p in network.parameters().items() if p.ndim == 4 and not path.endswith("score.w")]
-    assert len(network.kernels) == len(expected) > 4
+    assert len(network.matrices) == len(expected) > 4
     start = 0
-    for kernel, w in zip(network.kernels, expected, strict=True):
+    for kernel, w in zip(network.matrices, expected, strict=True):
         assert kernel.start == start
         matrix = kernel.of(network.flat)
         assert np.shares_memory(matrix, w)

@@ -55,7 +55,9 @@ def joint(**options):
 
 NETWORKS = {
     "joint": lambda: joint(),
-    "literal probability, gradient times activation": lambda: joint(score="probability", prior="gradient-activation"),
+    "literal probability, gradient times activation": lambda: joint(
+        eq3_of="probability", prior_kind="gradient-activation"
+    ),
     "without prior": lambda: joint(use_prior=False),
     "without scores": lambda: joint(use_scores=False, skip=False),
     "seg": lambda: joint(kind="seg"),

@@ -7,6 +7,7 @@ from gland.layers import Dropout, MaxPool2d
 from gland.loss import soft_target_loss
 from gland.networks import build
 from gland.networks import unet as module
+from gland.networks.base import Objective
 from gland.networks.unet import UNet
 
 STEP = 1e-30
@@ -119,7 +120,7 @@ def test_all_readings_of_eq4_are_one_without_a_prior(batch, reading):
     x, mask = batch
     a, b = small(), small()
     loss_a = a.loss_and_grad(x, mask, None).total
-    loss_b = b.loss_and_grad(x, mask, None, 0.0, reading).total
+    loss_b = b.loss_and_grad(x, mask, None, Objective(reading=reading)).total
     assert loss_a == pytest.approx(loss_b, rel=1e-13)
     np.testing.assert_allclose(a.flat_grad, b.flat_grad, rtol=1e-11, atol=1e-16)
 

@@ -9,6 +9,7 @@ from gland.audit import layers as layer_audit
 from gland.audit.evidence import Section, Tolerance, difference
 from gland.audit.example import LAM, batch
 from gland.errors import InputError
+from gland.networks.base import Objective
 from gland.networks.multiloss import MultiLoss
 
 JOINT = Tolerance(1e-2, "float32 through twenty layers; a rectifier near zero may be decided the other way by rounding")
@@ -64,7 +65,7 @@ def _joint(section, prior_gradient):
     for move in (lambda a: a, backend.to_device, backend.to_device):
         net = MultiLoss(width=4, seed=3)
         net.flatten(device=move is backend.to_device)
-        net.loss_and_grad(*(move(a) for a in arrays), LAM, "balanced-weight", prior_gradient)
+        net.loss_and_grad(*(move(a) for a in arrays), Objective(LAM, "balanced-weight", prior_gradient))
         results.append({path: backend.to_host(d) for path, d in net.gradients().items()})
     host, once, again = results
     errors = {path: difference(once[path], host[path]) for path in host}

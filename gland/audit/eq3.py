@@ -25,7 +25,7 @@ def eq3(quick: bool = False) -> Section:
         "gradient of sum_k <u_k, f_k> in every parameter of the classifier, u_k held still."
     )
     images, _, label = batch()
-    net = network(score="probability")
+    net = network(eq3_of="probability")
     w = {path: value.astype(complex) for path, value in net.parameters().items()}
     rng = np.random.default_rng(12)
     for score in prior.SCORES:
@@ -58,7 +58,7 @@ def eq3(quick: bool = False) -> Section:
 
 
 def _second_order(section, net, score, images, label, u):
-    z = as_complex(net, score=score)
+    z = as_complex(net, eq3_of=score)
     grad = prior.SCORES[score].grad
 
     def s():

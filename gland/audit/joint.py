@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from gland import loss, ops, prior
+from gland import loss, prior
 from gland.audit import plain_network
 from gland.audit.combination import combination
 from gland.audit.eq3 import eq3
 from gland.audit.evidence import KINDS, Section, difference
 from gland.audit.example import LAM, as_complex, batch, network, probe
 from gland.audit.numeric import STEP
+from gland.networks.base import Objective
 from gland.networks.multiloss import MultiLoss
 
 Array = Any
@@ -31,18 +32,15 @@ def total(net: MultiLoss, reading: str, f: Array | None) -> Any:
     """L by the package's forward functions; f held still where it is given."""
     images, mask, label = batch()
     x = images.astype(net.flat.dtype)
-    logits, cache = net.classifier.forward(x)
-    if f is None:
-        f = net.compute_prior(logits, label, cache, x.shape[2:])[0]
-    features = [stage.features for stage in cache.stages] if net.skip else None
-    s, _ = net.segmenter.forward(cache.pooled[-1], ops.softmax(logits), features, x, f.astype(x.dtype))
-    return loss.joint_loss(loss.class_loss(logits, label), loss.SEGMENTATION_LOSSES[reading][0](s, mask, f), LAM)
+    passed = net.forward(x, label, f=None if f is None else f.astype(x.dtype))
+    loss_segmentation = loss.SEGMENTATION_LOSSES[reading][0](passed.seg_logits, mask, passed.f)
+    return loss.joint_loss(loss.class_loss(passed.logits, label), loss_segmentation, LAM)
 
 
 VARIANTS = (
     {"reading": "balanced-weight"},
-    {"reading": "soft-target", "score": "probability"},
-    {"reading": "weight", "prior": "gradient-activation", "skip": False},
+    {"reading": "soft-target", "eq3_of": "probability"},
+    {"reading": "weight", "prior_kind": "gradient-activation", "skip": False},
 )
 
 
@@ -77,7 +75,7 @@ def _check_joint(section, prior_gradient, reading, options, quick):
     images, mask, label = batch()
     net = network(**options)
     label_text = ", ".join([reading, *(f"{k} {v}" for k, v in options.items())])
-    result = net.loss_and_grad(images, mask, label, LAM, reading, prior_gradient)
+    result = net.loss_and_grad(images, mask, label, Objective(LAM, reading, prior_gradient))
     gradients = {path: d.copy() for path, d in net.gradients().items()}
     f = None if prior_gradient == "exact" else net.forward(images, label).f
     z = as_complex(net, **options)
@@ -106,7 +104,7 @@ def _check_joint(section, prior_gradient, reading, options, quick):
         section.compare(
             "formula", f"{label_text}: dL along all parameters, against the plain network", analytic, moved, NETWORK
         )
-    net.loss_and_grad(images, mask, label, LAM, reading, prior_gradient)
+    net.loss_and_grad(images, mask, label, Objective(LAM, reading, prior_gradient))
     twice = np.concatenate([d.ravel() for d in net.gradients().values()])
     once = np.concatenate([d.ravel() for d in gradients.values()])
     section.compare("gradient", f"{label_text}: a second call adds the same again", twice, 2 * once)
@@ -129,7 +127,7 @@ def _tensor_by_tensor(section, label_text, gradients, z, value, elements):
 def _plain_along(net, t, reading, options, f):
     images, mask, label = batch()
     w = {path: value + 1j * STEP * t[path] for path, value in net.parameters().items()}
-    names = {"kind": options.get("prior", "gradient"), "score": options.get("score", "margin")}
+    names = {"kind": options.get("prior_kind", "gradient"), "score": options.get("eq3_of", "margin")}
     value = plain_network.joint_loss(
         w, images.astype(complex), mask, label, LAM, reading, **names, priors=f, skip=options.get("skip", True)
     )
@@ -140,7 +138,9 @@ def _float32(section, net, prior_gradient, reading, gradients):
     images, mask, label = batch()
     single = MultiLoss(width=1, seed=3, dtype=np.float32)
     single.flat[...] = net.flat
-    single.loss_and_grad(images.astype(np.float32), mask.astype(np.float32), label, LAM, reading, prior_gradient)
+    single.loss_and_grad(
+        images.astype(np.float32), mask.astype(np.float32), label, Objective(LAM, reading, prior_gradient)
+    )
     errors = {path: difference(d, gradients[path]) for path, d in single.gradients().items()}
     worst = max(errors, key=errors.get)
     section.add("float32", f"every tensor in float32, worst {worst}", errors[worst], NETWORK32)
@@ -150,7 +150,7 @@ def layers_against_the_plain_network() -> list[tuple[str, float]]:
     """For every layer alone, f exact: relative difference to the plain network along one direction of all its tensors."""
     images, mask, label = batch()
     net = network()
-    net.loss_and_grad(images, mask, label, LAM, "balanced-weight", "exact")
+    net.loss_and_grad(images, mask, label, Objective(LAM, "balanced-weight", "exact"))
     f = net.forward(images, label).f
     gradients, rows = net.gradients(), []
     for i, (path, layer) in enumerate(net.layers.items()):

@@ -40,7 +40,7 @@ def _deconv(x, layer):
 
 
 def _max_pool(x, layer):
-    return plain.max_pool(_exact(x), layer.kernel, layer.stride, layer.pad, layer.ceil_mode)
+    return plain.max_pool(_exact(x), layer.kernel_size, layer.stride, layer.pad, layer.ceil_mode)
 
 
 def _vectors(function):
@@ -134,7 +134,7 @@ SUBJECTS = (
                 "3x2, stride 2, padding 1",
                 _bare(package.AvgPool2d, (3, 2), 2, 1),
                 (2, 2, 6, 5),
-                lambda x, layer: plain.avg_pool(_exact(x), layer.kernel, layer.stride, layer.pad),
+                lambda x, layer: plain.avg_pool(_exact(x), layer.kernel_size, layer.stride, layer.pad),
             ),
         ),
     ),

@@ -16,6 +16,7 @@ from gland.data.crops import resized
 from gland.errors import InputError
 from gland.networks import build
 from gland.networks.alexnet import AT_ONCE
+from gland.networks.base import Objective
 from gland.ops.device import launch
 from gland.training.loop import TOTALS
 from gland.training.solver import SOLVERS
@@ -128,7 +129,9 @@ def prepare(network: Any, config: dict[str, Any], kind: type) -> tuple[Callable[
 
     def step() -> None:
         network.zero_grad()
-        losses = network.loss_and_grad(x, mask, label, config["lam"], config["loss"], config["prior_gradient"])
+        losses = network.loss_and_grad(
+            x, mask, label, Objective(config["lam"], config["loss"], config["prior_gradient"])
+        )
         solver.step(rate)
         ops.tally(totals, losses, mask, label)
 

@@ -20,7 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gland import backend, ops, prior
+from gland.networks import MultiLoss
 from gland.networks.base import reflected
+from gland.networks.classifier import Classifier
 
 CORE = 512  # pixels of a tile's middle along each side
 Array = Any
@@ -69,7 +71,7 @@ class Tiled:
         total, peaks = np.zeros((1, 2)), None
         for core, read in self._tiles():
             _, cache = net.classifier.forward(self._input(read))
-            scores, _ = net.classifier.score.forward(cache.pooled[-1])
+            scores, _ = net.classifier.head.forward(cache.pooled[-1])
             total += backend.to_host(_middle(scores, core, read, net.multiple)).sum(axis=(2, 3), dtype=float)
             if net.use_prior:
                 found = np.array([[self._peak(c, core, read) for c in self._maps(cache, l)] for l in (0, 1)])
@@ -89,16 +91,17 @@ class Tiled:
 
     def _segment(self, x: Array, whole: Whole) -> tuple[np.ndarray, np.ndarray | None]:
         net, f = self.network, None
-        if not hasattr(net, "classifier"):
-            seg_logits, _ = net.forward(x)
-        else:
-            _, cache = net.classifier.forward(x)
-            if net.use_prior:
+        if isinstance(net, MultiLoss):
+
+            def prior_of(logits: Array, label: Array, cache: Classifier.Cache) -> Array:
                 maps = [c / peak for c, peak in zip(self._maps(cache, whole.label), whole.peaks, strict=True)]
-                f = sum(ops.upsample_bilinear(n, x.shape[2:])[:, 0] for n in maps) / len(maps)
-            q = ops.like(whole.q.astype(x.dtype), x) if net.use_scores else None
-            features = [stage.features for stage in cache.stages] if net.skip else None
-            seg_logits, _ = net.segmenter.forward(cache.pooled[-1], q, features, x, f)
+                return sum(ops.upsample_bilinear(n, x.shape[2:])[:, 0] for n in maps) / len(maps)
+
+            q = None if whole.q is None else ops.like(whole.q.astype(x.dtype), x)
+            passed = net.forward(x, f=prior_of if net.use_prior else None, q=q)
+            seg_logits, f = passed.seg_logits, passed.f
+        else:
+            seg_logits, _ = net.forward(x)
         p_gland = backend.to_host(ops.softmax(seg_logits)[:, 0])[0]
         return p_gland, None if f is None else backend.to_host(f)[0]
 
@@ -108,7 +111,7 @@ class Tiled:
         logits = ops.like(np.zeros((1, 2), z[-1].dtype), z[-1])
         da = prior.margin_score_grad(logits, ops.like(np.array([label]), z[-1])) * (z[-1].shape[2] * z[-1].shape[3])
         g, _ = net.classifier.pooling_gradients(da, cache)
-        reduce, _ = prior.PRIORS[net.prior]
+        reduce, _ = prior.PRIORS[net.prior_kind]
         return [reduce(g_k, z_k) for g_k, z_k in zip(g, z, strict=True)]
 
     def _peak(self, c: Array, core: Window, read: Window) -> float:

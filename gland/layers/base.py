@@ -20,6 +20,7 @@ import numpy as np
 from gland import ops
 
 Array = Any  # numpy.ndarray, or a device array with the same interface
+Window = int | tuple[int, int]  # rows and columns, a single number for both
 
 
 class Layer:
@@ -44,6 +45,11 @@ class Layer:
     def second_order(self, tx: Array, dy: Array, cache: Any) -> Array | None:
         """Nothing to add where y is piecewise linear in x and there are no weights."""
         return None
+
+
+def pair(n: Window) -> tuple[int, int]:
+    """(n, n) of a single number."""
+    return (n, n) if isinstance(n, int) else (n[0], n[1])
 
 
 def he_normal(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, dtype: Any) -> np.ndarray:

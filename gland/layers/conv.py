@@ -1,11 +1,11 @@
 """Convolution, and convolution with its ReLU."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gland import ops
-from gland.layers.base import Array, Layer, he_normal
+from gland.layers.base import Array, Layer, Window, he_normal, pair
 
 
 class Conv2d(Layer):
@@ -18,35 +18,38 @@ class Conv2d(Layer):
     class Cache(NamedTuple):
         x: Array
 
-    def __init__(self, c, o, kernel, stride=1, pad=0, dilation=1, groups=1, *, rng, dtype=np.float32):
-        kernel = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
+    def __init__(
+        self, c: int, o: int, kernel_size: Window, stride: int = 1, pad: int = 0, dilation: int = 1, groups: int = 1, *,
+        rng: np.random.Generator, dtype: Any = np.float32,
+    ) -> None:  # fmt: skip
+        kernel_size = pair(kernel_size)
         if c % groups or o % groups:
             raise ValueError(f"{groups} groups do not divide {c} input and {o} output channels")
         self.geo = ops.Geometry(stride, pad, dilation, groups)
-        self.kernel = kernel
-        shape = (o, c // groups, *kernel)
-        self._own(w=he_normal(shape, c // groups * kernel[0] * kernel[1], rng, dtype), b=np.zeros(o, dtype))
+        self.kernel_size = kernel_size
+        shape = (o, c // groups, *kernel_size)
+        self._own(w=he_normal(shape, c // groups * kernel_size[0] * kernel_size[1], rng, dtype), b=np.zeros(o, dtype))
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Cache]:
         return ops.conv(x, self.w, self.b, self.geo), self.Cache(x)
 
-    def input_grad(self, dy, cache):
+    def input_grad(self, dy: Array, cache: Cache) -> Array:
         return ops.conv_x(dy, self.w, self.geo, cache.x.shape[2:])
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Cache) -> Array:
         self.weight_grad(dy, cache)
         return self.input_grad(dy, cache)
 
-    def weight_grad(self, dy, cache):
+    def weight_grad(self, dy: Array, cache: Cache) -> None:
         """backward without dx, for a layer that reads the image itself."""
-        self.dw += ops.conv_w(cache.x, dy, self.geo, self.kernel)
+        self.dw += ops.conv_w(cache.x, dy, self.geo, self.kernel_size)
         self.db += ops.channel_sum(dy)
 
-    def tangent(self, tx, cache):
+    def tangent(self, tx: Array, cache: Cache) -> Array:
         return ops.conv(tx, self.w, None, self.geo)
 
-    def second_order(self, tx, dy, cache):
-        self.dw += ops.conv_w(tx, dy, self.geo, self.kernel)
+    def second_order(self, tx: Array, dy: Array, cache: Cache) -> None:
+        self.dw += ops.conv_w(tx, dy, self.geo, self.kernel_size)
 
 
 class ConvReLU(Conv2d):
@@ -56,26 +59,26 @@ class ConvReLU(Conv2d):
         x: Array
         y: Array
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Cache]:
         y = ops.conv_relu(x, self.w, self.b, self.geo)
         return y, self.Cache(x, y)
 
-    def input_grad(self, dy, cache):
+    def input_grad(self, dy: Array, cache: Cache) -> Array:
         return ops.conv_relu_x(dy, cache.y, self.w, self.geo, cache.x.shape[2:])
 
-    def backward(self, dy, cache):
+    def backward(self, dy: Array, cache: Cache) -> Array:
         dx, dw, db = ops.conv_relu_backward(cache.x, cache.y, dy, self.w, self.geo)
         self.dw += dw
         self.db += db
         return dx
 
-    def weight_grad(self, dy, cache):
-        dw, db = ops.conv_relu_w(cache.x, cache.y, dy, self.geo, self.kernel)
+    def weight_grad(self, dy: Array, cache: Cache) -> None:
+        dw, db = ops.conv_relu_w(cache.x, cache.y, dy, self.geo, self.kernel_size)
         self.dw += dw
         self.db += db
 
-    def tangent(self, tx, cache):
+    def tangent(self, tx: Array, cache: Cache) -> Array:
         return ops.relu_x(super().tangent(tx, cache), cache.y)
 
-    def second_order(self, tx, dy, cache):
+    def second_order(self, tx: Array, dy: Array, cache: Cache) -> None:
         super().second_order(tx, ops.relu_x(dy, cache.y), cache)

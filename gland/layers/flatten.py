@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from gland.layers.base import Layer
+from gland.layers.base import Array, Layer
 
 
 class Flatten(Layer):
@@ -11,13 +11,13 @@ class Flatten(Layer):
     class Cache(NamedTuple):
         shape: tuple[int, ...]
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Cache]:
         return x.reshape(len(x), -1), self.Cache(x.shape)
 
-    def input_grad(self, dy, cache):
+    def input_grad(self, dy: Array, cache: Cache) -> Array:
         return dy.reshape(cache.shape)
 
     backward = input_grad
 
-    def tangent(self, tx, cache):
+    def tangent(self, tx: Array, cache: Cache) -> Array:
         return tx.reshape(len(tx), -1)

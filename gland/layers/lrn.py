@@ -22,16 +22,16 @@ class LocalResponseNorm(Layer):
         x: Array
         s: Array
 
-    def __init__(self, n=5, alpha=1e-4, beta=0.75, k=2.0):
+    def __init__(self, n: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> None:
         if n < 1 or n % 2 == 0:
             raise ValueError(f"a window of {n} channels has no middle; n must be odd and positive")
         self.n, self.alpha, self.beta, self.k = n, alpha, beta, k
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Cache]:
         s = ops.by_pieces(lambda v: self.k + self.alpha * v, self._window(ops.multiply(x, x)))
         return ops.by_pieces(lambda x, s: x * s**-self.beta, x, s), self.Cache(x, s)
 
-    def input_grad(self, dy, cache):
+    def input_grad(self, dy: Array, cache: Cache) -> Array:
         x, s = cache
         t = ops.by_pieces(lambda s: s**-self.beta, s)
         v = self._window(ops.by_pieces(lambda dy, x, s, t: dy * x * t / s, dy, x, s, t))
@@ -39,12 +39,12 @@ class LocalResponseNorm(Layer):
 
     backward = input_grad
 
-    def tangent(self, tx, cache):
+    def tangent(self, tx: Array, cache: Cache) -> Array:
         x, s = cache
         t = s**-self.beta
         return tx * t - 2 * self.alpha * self.beta * x * t / s * self._window(x * tx)
 
-    def second_order(self, tx, dy, cache):
+    def second_order(self, tx: Array, dy: Array, cache: Cache) -> Array:
         # the gradient in x of  sum_c dy tx s^-beta - 2 alpha beta sum_c dy x s^(-beta-1) p,  where p = W(x tx);
         # x stands there itself, in s and in p
         x, s = cache
@@ -53,5 +53,5 @@ class LocalResponseNorm(Layer):
         through_s = x * self._window(dy * tx * t - 2 * self.alpha * (self.beta + 1) * dy * x * t / s * p)
         return -2 * self.alpha * self.beta * (through_s + dy * t * p + tx * self._window(dy * x * t))
 
-    def _window(self, v):
+    def _window(self, v: Array) -> Array:
         return ops.channel_window_sum(v, self.n)

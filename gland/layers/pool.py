@@ -3,11 +3,7 @@
 from typing import NamedTuple
 
 from gland import ops
-from gland.layers.base import Array, Layer
-
-
-def _pair(kernel):
-    return (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
+from gland.layers.base import Array, Layer, Window, pair
 
 
 class MaxPool2d(Layer):
@@ -21,24 +17,26 @@ class MaxPool2d(Layer):
         argmax: Array
         size: tuple[int, int]
 
-    def __init__(self, kernel, stride=None, pad=0, ceil_mode=False):
-        self.kernel = _pair(kernel)
-        if 2 * pad > min(self.kernel):
-            raise ValueError(f"padding {pad} is more than half the window {self.kernel}: some windows would be empty")
-        self.stride, self.pad, self.ceil_mode = stride or self.kernel[0], pad, ceil_mode
+    def __init__(self, kernel_size: Window, stride: int | None = None, pad: int = 0, ceil_mode: bool = False) -> None:
+        self.kernel_size = pair(kernel_size)
+        if 2 * pad > min(self.kernel_size):
+            raise ValueError(
+                f"padding {pad} is more than half the window {self.kernel_size}: some windows would be empty"
+            )
+        self.stride, self.pad, self.ceil_mode = stride or self.kernel_size[0], pad, ceil_mode
 
-    def forward(self, x):
-        y, argmax = ops.max_pool(x, self.kernel, self.stride, self.pad, self.ceil_mode)
+    def forward(self, x: Array) -> tuple[Array, Cache]:
+        y, argmax = ops.max_pool(x, self.kernel_size, self.stride, self.pad, self.ceil_mode)
         return y, self.Cache(argmax, x.shape[2:])
 
-    def input_grad(self, dy, cache):
+    def input_grad(self, dy: Array, cache: Cache) -> Array:
         # forward: only the argmax of a window reached y, so only it receives dy
-        return ops.max_pool_x(dy, cache.argmax, self.kernel, self.stride, self.pad, cache.size)
+        return ops.max_pool_x(dy, cache.argmax, self.kernel_size, self.stride, self.pad, cache.size)
 
     backward = input_grad
 
-    def tangent(self, tx, cache):
-        return ops.max_pool_t(tx, cache.argmax, self.kernel, self.stride, self.pad)
+    def tangent(self, tx: Array, cache: Cache) -> Array:
+        return ops.max_pool_t(tx, cache.argmax, self.kernel_size, self.stride, self.pad)
 
 
 class AvgPool2d(Layer):
@@ -47,20 +45,20 @@ class AvgPool2d(Layer):
     class Cache(NamedTuple):
         size: tuple[int, int]
 
-    def __init__(self, kernel, stride=None, pad=0):
-        self.kernel = _pair(kernel)
-        self.stride, self.pad = stride or self.kernel[0], pad
+    def __init__(self, kernel_size: Window, stride: int | None = None, pad: int = 0) -> None:
+        self.kernel_size = pair(kernel_size)
+        self.stride, self.pad = stride or self.kernel_size[0], pad
 
-    def forward(self, x):
-        return ops.avg_pool(x, self.kernel, self.stride, self.pad), self.Cache(x.shape[2:])
+    def forward(self, x: Array) -> tuple[Array, Cache]:
+        return ops.avg_pool(x, self.kernel_size, self.stride, self.pad), self.Cache(x.shape[2:])
 
-    def input_grad(self, dy, cache):
-        return ops.avg_pool_x(dy, self.kernel, self.stride, self.pad, cache.size)
+    def input_grad(self, dy: Array, cache: Cache) -> Array:
+        return ops.avg_pool_x(dy, self.kernel_size, self.stride, self.pad, cache.size)
 
     backward = input_grad
 
-    def tangent(self, tx, cache):
-        return ops.avg_pool(tx, self.kernel, self.stride, self.pad)
+    def tangent(self, tx: Array, cache: Cache) -> Array:
+        return ops.avg_pool(tx, self.kernel_size, self.stride, self.pad)
 
 
 class GlobalAvgPool(Layer):
@@ -69,13 +67,13 @@ class GlobalAvgPool(Layer):
     class Cache(NamedTuple):
         size: tuple[int, int]
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Cache]:
         return ops.global_avg_pool(x), self.Cache(x.shape[2:])
 
-    def input_grad(self, dy, cache):
+    def input_grad(self, dy: Array, cache: Cache) -> Array:
         return ops.global_avg_pool_x(dy, cache.size)
 
     backward = input_grad
 
-    def tangent(self, tx, cache):
+    def tangent(self, tx: Array, cache: Cache) -> Array:
         return ops.global_avg_pool(tx)

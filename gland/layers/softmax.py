@@ -6,7 +6,7 @@ from gland import ops
 from gland.layers.base import Array, Layer
 
 
-def _mean_under(y, v):
+def _mean_under(y: Array, v: Array) -> Array:
     """sum_m y_m v_m over axis 1: the mean of v under the probabilities y."""
     return (y * v).sum(axis=1, keepdims=True)
 
@@ -20,16 +20,16 @@ class Softmax(Layer):
     class Cache(NamedTuple):
         y: Array
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Cache]:
         y = ops.softmax(x)
         return y, self.Cache(y)
 
-    def input_grad(self, dy, cache):
+    def input_grad(self, dy: Array, cache: Cache) -> Array:
         return cache.y * (dy - _mean_under(cache.y, dy))
 
     backward = tangent = input_grad
 
-    def second_order(self, tx, dy, cache):
+    def second_order(self, tx: Array, dy: Array, cache: Cache) -> Array:
         # s = <tx, input_grad(dy)> = E[tx dy] - E[tx] E[dy], the covariance under y; first ds/dy, then through y's own softmax
         y = cache.y
         ds_dy = tx * dy - tx * _mean_under(y, dy) - dy * _mean_under(y, tx)
@@ -43,18 +43,18 @@ class LogSoftmax(Layer):
         y: Array
         q: Array  # softmax(x)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> tuple[Array, Cache]:
         y = ops.log_softmax(x)
         return y, self.Cache(y, ops.softmax(x))
 
-    def input_grad(self, dy, cache):
+    def input_grad(self, dy: Array, cache: Cache) -> Array:
         return dy - cache.q * dy.sum(axis=1, keepdims=True)
 
     backward = input_grad
 
-    def tangent(self, tx, cache):
+    def tangent(self, tx: Array, cache: Cache) -> Array:
         return tx - _mean_under(cache.q, tx)
 
-    def second_order(self, tx, dy, cache):
+    def second_order(self, tx: Array, dy: Array, cache: Cache) -> Array:
         # s = sum_l tx_l dy_l - E[tx] sum_l dy_l, and only the mean under q moves with x
         return -dy.sum(axis=1, keepdims=True) * cache.q * (tx - _mean_under(cache.q, tx))

@@ -4,11 +4,22 @@ from typing import Any
 
 from gland.errors import InputError
 from gland.networks.alexnet import SMALLEST, AlexNet
-from gland.networks.base import Losses, Network, Prediction
+from gland.networks.base import Losses, Network, Objective, Prediction
 from gland.networks.multiloss import KINDS, MultiLoss
 from gland.networks.unet import UNet
 
-__all__ = ["NETWORKS", "WIDTHS", "AlexNet", "Losses", "MultiLoss", "Network", "Prediction", "UNet", "build"]
+__all__ = [
+    "NETWORKS",
+    "WIDTHS",
+    "AlexNet",
+    "Losses",
+    "MultiLoss",
+    "Network",
+    "Objective",
+    "Prediction",
+    "UNet",
+    "build",
+]
 
 NETWORKS = ("alexnet", "unet", *KINDS)
 WIDTHS = {"alexnet": 96, "unet": 16} | dict.fromkeys(
@@ -39,7 +50,7 @@ def _build(config):
         config["network"],
         width=width,
         skip=config["skip"],
-        prior=config["prior"],
+        prior_kind=config["prior"],
         use_prior=config.get("use_prior", True),
         use_scores=config.get("use_scores", True),
         seed=config["seed"],

@@ -16,7 +16,7 @@ import numpy as np
 
 from gland import backend, loss, ops
 from gland.layers import ConvReLU, Dropout, Flatten, Linear, LocalResponseNorm, MaxPool2d, ReLU
-from gland.networks.base import Losses, Network, Prediction, reflected
+from gland.networks.base import Losses, Network, Objective, Prediction, reflected
 
 Array = Any
 PUBLISHED = (96, 256, 384, 384, 256, 4096)  # channels of conv1 .. conv5, units of fc6 and fc7
@@ -88,15 +88,9 @@ class AlexNet(Network):
         conv1.weight_grad(da, caches[0])
 
     def loss_and_grad(
-        self,
-        x: Array,
-        mask: Array | None,
-        malignant: Array,
-        lam: float = 1.0,
-        reading: str = "",
-        prior_gradient: str = "",
+        self, x: Array, mask: Array | None, malignant: Array | None, objective: Objective = Objective()
     ) -> Losses:
-        """class_loss_and_grad; the other arguments are the joint network's, and unused."""
+        """class_loss_and_grad; mask and objective are the joint network's, and unused."""
         return self.class_loss_and_grad(x, malignant)
 
     def class_loss_and_grad(self, x: Array, malignant: Array) -> Losses:
@@ -118,7 +112,7 @@ class AlexNet(Network):
         q = [self._mean_scores(image, places) for image in x]
         return Prediction(np.stack(q), None, None, ())
 
-    def _mean_scores(self, image, places):
+    def _mean_scores(self, image: np.ndarray, places: list[tuple[int, int]]) -> np.ndarray:
         total = 0
         for start in range(0, len(places), AT_ONCE):
             some = places[start : start + AT_ONCE]

@@ -22,6 +22,7 @@ class Prediction(NamedTuple):
 
     def gland_mask(self) -> np.ndarray:
         """Eq. (6): gland where P_g > P_b, which is P_g > 1/2; (N, H, W) bool. A tie is background."""
+        assert self.p_gland is not None, "a network without a segmenter has no mask"
         return self.p_gland > 0.5
 
 
@@ -35,7 +36,15 @@ class Losses(NamedTuple):
     seg_logits: Array | None  # (N, 2, H, W)
 
 
-class Kernel(NamedTuple):
+class Objective(NamedTuple):
+    """What a step of training lessens: Eq. (5) with this lambda, Eq. (4) in this reading, f as a constant or differentiated."""
+
+    lam: float = 0.5
+    reading: str = "balanced-weight"  # a name of gland.loss.SEGMENTATION_LOSSES
+    prior_gradient: str = "detached"  # or "exact"
+
+
+class Matrix(NamedTuple):
     """Where in the flat buffer the weights of a hidden convolution lie, a matrix: each row an input and a place of the window,
     each column an output (of a transposed convolution, the other way round)."""
 
@@ -58,16 +67,35 @@ class Network:
     """A network is its layers by name: a subclass fills `layers` and calls `flatten` once.
 
     The parameters are views into `flat` and their gradients views into `flat_grad`, each in its layer's own memory order,
-    so that a solver updates all of them at once. The `kernels`, one after the other, are what it begins with.
+    so that a solver updates all of them at once. The `matrices`, one after the other, are what it begins with.
     """
 
+    kind: str  # "joint", "class" or "seg": which of its parts a network has
+    multiple: int  # whole images are padded to multiples of so many pixels
+    margin: int | None = (
+        None  # pixels that a map can see beyond its own place; None where a network cannot be asked in tiles
+    )
     layers: dict[str, Layer]
     flat: Array
     flat_grad: Array
-    kernels: list[Kernel]
+    matrices: list[Matrix]
     rng: np.random.Generator | None = None
     random = False  # whether loss_and_grad draws from rng
     scale = 0.0  # of the images that it was trained on, and so of those it is asked about; see gland/data/crops.py
+
+    def loss_and_grad(
+        self, x: Array, mask: Array | None, malignant: Array | None, objective: Objective = Objective()
+    ) -> Losses:
+        """The losses of a batch, their gradient added to every parameter's. x (N, 3, H, W), mask (N, H, W), malignant (N,)"""
+        raise NotImplementedError
+
+    def class_loss_and_grad(self, x: Array, malignant: Array) -> Losses:
+        """Eq. (1) alone, its gradient added."""
+        raise NotImplementedError
+
+    def predict(self, x: np.ndarray) -> Prediction:
+        """What the network says of images (N, 3, H, W) of any size."""
+        raise NotImplementedError
 
     def _slots(self) -> Iterator[tuple[str, Layer, str]]:
         for path, layer in self.layers.items():
@@ -75,7 +103,7 @@ class Network:
                 yield f"{path}.{name}", layer, name
 
     @staticmethod
-    def _is_kernel(slot: tuple[str, Layer, str]) -> bool:
+    def _is_matrix(slot: tuple[str, Layer, str]) -> bool:
         _, layer, name = slot
         return getattr(layer, name).ndim == 4 and not layer.output
 
@@ -97,7 +125,7 @@ class Network:
 
     def flatten(self, dtype: Any = None, device: bool = False) -> None:
         """Move all parameters into one buffer of dtype (default: as they are), on the host or on the device."""
-        slots = sorted(self._slots(), key=self._is_kernel, reverse=True)
+        slots = sorted(self._slots(), key=self._is_matrix, reverse=True)
         values = [backend.to_host(getattr(layer, name)) for _, layer, name in slots]
         dtype = np.dtype(dtype or values[0].dtype)
         flat = np.concatenate([v.ravel(order="K") for v in values])
@@ -105,11 +133,11 @@ class Network:
         self.flat, self.flat_grad = flat, np.zeros_like(flat)
         if device:
             self.flat, self.flat_grad = backend.to_device(flat), backend.to_device(self.flat_grad)
-        start, self.kernels = 0, []
+        start, self.matrices = 0, []
         for slot, value in zip(slots, values, strict=True):
             _, layer, name = slot
-            if self._is_kernel(slot):
-                self.kernels.append(Kernel(value.size // len(value), len(value), start))
+            if self._is_matrix(slot):
+                self.matrices.append(Matrix(value.size // len(value), len(value), start))
             order = np.argsort([-s for s in value.strides], kind="stable")  # the axes as they lie in memory
             for attribute, buffer in ((name, self.flat), ("d" + name, self.flat_grad)):
                 piece = buffer[start : start + value.size].reshape([value.shape[axis] for axis in order])

@@ -4,13 +4,15 @@ Written from the paper's text without its Figure 1: consistent with the one, per
 left half; seg-only is the same network without f, Q and L_c.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gland import backend, loss, ops, prior
-from gland.networks.base import Losses, Network, Prediction, reflected
+from gland.layers import Softmax
+from gland.networks.base import Losses, Network, Objective, Prediction, reflected
 from gland.networks.classifier import Classifier, added, stage_widths
 from gland.networks.segmenter import Segmenter
 
@@ -19,34 +21,38 @@ KINDS = ("joint", "class", "seg")
 
 
 class Pass(NamedTuple):
-    """What one forward pass leaves for the backward pass."""
+    """What one forward pass leaves for the backward pass; None where the network has no such part."""
 
-    logits: Array | None
-    q: Array | None
-    seg_logits: Array | None
-    f: Array | None
-    f_k: list[Array]
-    label: Array | None  # the class l whose score Eq. (3) differentiates
-    classifier: Any
-    segmenter: Any
-    prior: Any
-    sent: Any  # what Eq. (3)'s pass sent into each layer
+    classifier: Classifier.Cache
+    logits: Array | None = None
+    q: Array | None = None
+    softmax: Softmax.Cache | None = None  # None where q was given
+    label: Array | None = None  # the class l whose score Eq. (3) differentiates
+    f: Array | None = None
+    f_k: tuple[Array, ...] | list[Array] = ()
+    prior_cache: prior.Cache | None = None  # None where f was given
+    sent: Any = None  # what Eq. (3)'s pass sent into each layer
+    seg_logits: Array | None = None
+    segmenter: Segmenter.Cache | None = None
 
 
 class MultiLoss(Network):
     """kind: "joint", "class" or "seg". width w: the stages have w, 2w, 4w, 8w, 8w channels.
 
-    prior: "gradient" or "gradient-activation". score: what Eq. (3) differentiates, "margin" or (literally) "probability".
-    use_prior, use_scores: ablations, joint without f and joint without Q in the segmenter.
+    prior_kind: "gradient" or "gradient-activation". eq3_of: the score that Eq. (3) differentiates, "margin" or (literally)
+    "probability". use_prior, use_scores: ablations, joint without f and joint without Q in the segmenter.
     """
+
+    multiple = 32  # the five pools halve the image five times
+    margin = 160  # pixels that a map can see beyond its own place (tests/test_tiling.py), a multiple of 32
 
     def __init__(
         self,
         kind: str = "joint",
         width: int = 16,
         skip: bool = True,
-        prior: str = "gradient",
-        score: str = "margin",
+        prior_kind: str = "gradient",
+        eq3_of: str = "margin",
         use_prior: bool = True,
         use_scores: bool = True,
         seed: int = 0,
@@ -56,43 +62,70 @@ class MultiLoss(Network):
             raise ValueError(f"kind {kind!r} is none of {', '.join(KINDS)}")
         rng = np.random.default_rng(seed)
         widths = stage_widths(width)
-        self.kind, self.skip, self.prior, self.score = kind, skip, prior, score
+        self.kind, self.skip, self.prior_kind, self.eq3_of = kind, skip, prior_kind, eq3_of
         self.use_prior, self.use_scores = kind == "joint" and use_prior, kind == "joint" and use_scores
-        self.classifier = Classifier(widths, rng, dtype, head=kind != "seg")
+        self.classifier = Classifier(widths, rng, dtype, with_head=kind != "seg")
+        self.softmax = Softmax()
         self.layers = self.classifier.layers()
         if kind != "class":
             self.segmenter = Segmenter(widths, rng, dtype, self.use_scores, self.use_prior, skip)
             self.layers |= self.segmenter.layers()
         self.flatten()
 
-    multiple = 32  # the five pools halve the image five times
-    margin = 160  # pixels that a map can see beyond its own place (tests/test_tiling.py), a multiple of 32
+    def forward(
+        self,
+        x: Array,
+        label: Array | None = None,
+        *,
+        f: Array | Callable[[Array, Array, Classifier.Cache], Array] | None = None,
+        q: Array | None = None,
+    ) -> Pass:
+        """x (N, 3, H, W), H and W multiples of 32. label (N,): the true class while training, None for the predicted one.
 
-    def forward(self, x: Array, label: Array | None = None) -> Pass:
-        """x (N, 3, H, W), H and W multiples of 32. label (N,): the true class while training, None for the predicted one."""
+        f (N, H, W) and q (N, 2) may be given instead of computed, and are constants then; f also as a function of the logits, the
+        label and the classifier's cache.
+        """
         logits, classifier = self.classifier.forward(x)
+        if logits is None:  # seg-only
+            seg_logits, segmenter = self.segmenter.forward(
+                classifier.pooled[-1], None, self._skips(classifier), x, None
+            )
+            return Pass(classifier=classifier, seg_logits=seg_logits, segmenter=segmenter)
+        q, softmax = self.softmax.forward(logits) if q is None else (q, None)
+        first = Pass(classifier=classifier, logits=logits, q=q, softmax=softmax, label=label)
         if self.kind == "class":
-            return Pass(logits, ops.softmax(logits), None, None, [], label, classifier, None, None, None)
-        q = None if logits is None else ops.softmax(logits)
-        skips = [stage.features for stage in classifier.stages] if self.skip else None
-        rise = partial(self.segmenter.rise, classifier.pooled[-1], q if self.use_scores else None, skips)
-        if self.use_prior:
-            label = logits.real.argmax(axis=1) if label is None else label
-            find_prior = partial(self.compute_prior, logits, label, classifier, x.shape[2:])
-            (f, f_k, prior_cache, sent), risen = ops.at_once(x, find_prior, rise)
+            return first
+        q_read = q if self.use_scores else None
+        rise = partial(self.segmenter.rise, classifier.pooled[-1], q_read, self._skips(classifier))
+        f_k, prior_cache, sent = (), None, None
+        if not self.use_prior:
+            risen = rise()
         else:
-            (f, f_k, prior_cache, sent), risen = (None, [], None, None), rise()
+            label = logits.real.argmax(axis=1) if label is None else label
+            if f is None:
+                compute = partial(self.compute_prior, logits, label, classifier, x.shape[2:])
+                (f, f_k, prior_cache, sent), risen = ops.at_once(x, compute, rise)
+            else:
+                f, risen = f(logits, label, classifier) if callable(f) else f, rise()
         seg_logits, segmenter = self.segmenter.finish(risen, x, f)
-        return Pass(logits, q, seg_logits, f, f_k, label, classifier, segmenter, prior_cache, sent)
+        return first._replace(
+            label=label, f=f, f_k=f_k, prior_cache=prior_cache, sent=sent, seg_logits=seg_logits, segmenter=segmenter
+        )
 
-    def compute_prior(self, logits, label, classifier_cache, size):
-        """Eq. (3) and its combination: f, the maps n_k, and what the gradient of f needs."""
-        da = prior.SCORES[self.score].grad(logits, label)
-        g, sent = self.classifier.pooling_gradients(da, classifier_cache)
-        f, f_k, cache = prior.combine(g, classifier_cache.pooled, size, self.prior)
-        return f, f_k, cache, sent
+    def _skips(self, classifier: Classifier.Cache) -> list[Array] | None:
+        return [stage.features for stage in classifier.stages] if self.skip else None
 
-    def backward(self, run: Pass, da: Array | None, dseg: Array | None, df: Array | None) -> None:
+    def compute_prior(
+        self, logits: Array, label: Array, cache: Classifier.Cache, size: tuple[int, int]
+    ) -> tuple[Array, list[Array], prior.Cache, Any]:
+        """Eq. (3) of the class `label`, combined into f (N, *size). Also the maps of all pooling layers, for the backward pass
+        what `prior.combine` keeps and what was sent into each layer."""
+        da = prior.SCORES[self.eq3_of].grad(logits, label)
+        g, sent = self.classifier.pooling_gradients(da, cache)
+        f, f_k, prior_cache = prior.combine(g, cache.pooled, size, self.prior_kind)
+        return f, f_k, prior_cache, sent
+
+    def backward(self, passed: Pass, da: Array | None, dseg: Array | None, df: Array | None) -> None:
         """Adds dL/dw to every parameter's gradient.
 
         da (N, 2), dseg (N, 2, H, W): dL/dlogits of the losses themselves. df (N, H, W): dL_s/df, weighted, or None where f is
@@ -101,53 +134,49 @@ class MultiLoss(Network):
         k = len(self.classifier.stages)
         dpooled, dfeatures = [None] * k, [None] * k
         if dseg is not None:
-            dz, dq, dfeatures, df_read = self.segmenter.backward(dseg, run.segmenter)
+            dz, dq, dfeatures, df_read = self.segmenter.backward(dseg, passed.segmenter)
             dpooled[-1] = dz
-            if dq is not None:  # the segmenter read Q = softmax(a)
-                da = da + run.q * (dq - (run.q * dq).sum(axis=1, keepdims=True))
+            if dq is not None and passed.softmax is not None:  # the segmenter read Q = softmax(a)
+                da = da + self.softmax.input_grad(dq, passed.softmax)
             if df is not None:
-                da, dpooled = self._prior_backward(run, df + df_read, da, dpooled)
-        self.classifier.backward(da, run.classifier, dpooled, dfeatures)
+                da, dpooled = self._prior_backward(passed, df + df_read, da, dpooled)
+        self.classifier.backward(da, passed.classifier, dpooled, dfeatures)
 
-    def _prior_backward(self, run, df, da, dpooled):
+    def _prior_backward(
+        self, passed: Pass, df: Array, da: Array, dpooled: list[Array | None]
+    ) -> tuple[Array, list[Array | None]]:
         """dL/df carried to u_k = dL/dg_k, then the second-order pass: curvature joins da, dL/dz_k joins dpooled."""
-        u, dz = prior.combine_grad(df, run.prior, self.prior)
-        ta = self.classifier.second_order(u, run.sent, run.classifier)
-        da = da + prior.SCORES[self.score].curvature(run.logits, run.label, ta)
+        u, dz = prior.combine_grad(df, passed.prior_cache, self.prior_kind)
+        ta = self.classifier.second_order(u, passed.sent, passed.classifier)
+        da = da + prior.SCORES[self.eq3_of].curvature(passed.logits, passed.label, ta)
         return da, [added(a, b) for a, b in zip(dpooled, dz, strict=True)]
 
     def loss_and_grad(
-        self,
-        x: Array,
-        mask: Array | None,
-        malignant: Array | None,
-        lam: float = 0.5,
-        reading: str = "balanced-weight",
-        prior_gradient: str = "detached",
+        self, x: Array, mask: Array | None, malignant: Array | None, objective: Objective = Objective()
     ) -> Losses:
         """Eq. (5) of a batch, its gradient added to every parameter's.
 
-        x (N, 3, H, W), mask S (N, H, W) in {0, 1}, malignant (N,) in {0, 1}. reading: which reading of Eq. (4).
-        prior_gradient: "detached" takes f for a constant, "exact" differentiates it. Where the prior is absent f is 1.
+        x (N, 3, H, W), mask S (N, H, W) in {0, 1}, malignant (N,) in {0, 1}. Where the prior is absent f is 1.
         """
-        run = self.forward(x, malignant)
+        passed = self.forward(x, malignant)
         loss_class = loss_segmentation = da = dseg = df = None
         if self.kind != "seg":
-            loss_class = loss.class_loss(run.logits, malignant)
-            da = loss.class_loss_grad(run.logits, malignant)
+            loss_class = loss.class_loss(passed.logits, malignant)
+            da = loss.class_loss_grad(passed.logits, malignant)
         if self.kind != "class":
-            loss_of, grad_of = loss.SEGMENTATION_LOSSES[reading]
-            f = mask * 0 + 1 if run.f is None else run.f
-            loss_segmentation = loss_of(run.seg_logits, mask, f)
-            dseg, df = grad_of(run.seg_logits, mask, f)
+            loss_of, grad_of = loss.SEGMENTATION_LOSSES[objective.reading]
+            f = ops.ones_like(mask) if passed.f is None else passed.f
+            loss_segmentation = loss_of(passed.seg_logits, mask, f)
+            dseg, df = grad_of(passed.seg_logits, mask, f)
         if self.kind == "joint":
+            lam = objective.lam
             total = loss.joint_loss(loss_class, loss_segmentation, lam)
             da, dseg, df = lam * da, (1 - lam) * dseg, (1 - lam) * df
         else:
             total = loss_class if self.kind == "class" else loss_segmentation
-        exact = prior_gradient == "exact" and self.use_prior
-        self.backward(run, da, dseg, df if exact else None)
-        return Losses(total, loss_class, loss_segmentation, run.logits, run.seg_logits)
+        exact = objective.prior_gradient == "exact" and self.use_prior
+        self.backward(passed, da, dseg, df if exact else None)
+        return Losses(total, loss_class, loss_segmentation, passed.logits, passed.seg_logits)
 
     def class_loss_and_grad(self, x: Array, malignant: Array) -> Losses:
         """Pre-training: Eq. (1) alone, its gradient added to the classifier's parameters."""
@@ -159,13 +188,12 @@ class MultiLoss(Network):
     def predict(self, x: np.ndarray) -> Prediction:
         """Any H, W: the image is padded by reflection at the right and the bottom to multiples of 32, the result cropped back."""
         h, w = x.shape[2:]
-        x = self.place(reflected(x, h + -h % self.multiple, w + -w % self.multiple))
-        run = self.forward(x)
+        passed = self.forward(self.place(reflected(x, h + -h % self.multiple, w + -w % self.multiple)))
         host = backend.to_host
         p_gland = f = None
-        if run.seg_logits is not None:
-            p_gland = host(ops.softmax(run.seg_logits)[:, 0])[:, :h, :w]
-        if run.f is not None:
-            f = host(run.f)[:, :h, :w]
-        f_k = tuple(host(n)[:, : -(-h // 2**k), : -(-w // 2**k)] for k, n in enumerate(run.f_k, 1))
-        return Prediction(None if run.q is None else host(run.q), p_gland, f, f_k)
+        if passed.seg_logits is not None:
+            p_gland = host(ops.softmax(passed.seg_logits)[:, 0])[:, :h, :w]
+        if passed.f is not None:
+            f = host(passed.f)[:, :h, :w]
+        f_k = tuple(host(n)[:, : -(-h // 2**k), : -(-w // 2**k)] for k, n in enumerate(passed.f_k, 1))
+        return Prediction(None if passed.q is None else host(passed.q), p_gland, f, f_k)

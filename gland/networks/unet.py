@@ -18,7 +18,7 @@ import numpy as np
 
 from gland import backend, loss, ops
 from gland.layers import Conv2d, ConvReLU, Deconv2d, Dropout, MaxPool2d, start_small
-from gland.networks.base import Losses, Network, Prediction, reflected
+from gland.networks.base import Losses, Network, Objective, Prediction, reflected
 
 Array = Any
 LEVELS = 5
@@ -33,19 +33,19 @@ class Level:
         conv2: Any
         drop: Any
 
-    def __init__(self, c, o, rate, start):
+    def __init__(self, c: int, o: int, rate: float, start: dict[str, Any]) -> None:
         self.conv1 = ConvReLU(c, o, 3, pad=1, **start)
         self.conv2 = ConvReLU(o, o, 3, pad=1, **start)
         self.drop = Dropout(rate)
 
-    def forward(self, x, rng):
+    def forward(self, x: Array, rng: np.random.Generator | None) -> tuple[Array, Cache]:
         self.drop.rng = rng
         y, cache1 = self.conv1.forward(x)
         y, cache2 = self.conv2.forward(y)
         y, drop = self.drop.forward(y)
         return y, self.Cache(cache1, cache2, drop)
 
-    def backward(self, dy, cache, first=False):
+    def backward(self, dy: Array, cache: Cache, first: bool = False) -> Array | None:
         """dx, or None for the level whose x is the image."""
         dy = self.conv2.backward(self.drop.backward(dy, cache.drop), cache.conv2)
         return self.conv1.weight_grad(dy, cache.conv1) if first else self.conv1.backward(dy, cache.conv1)
@@ -58,7 +58,7 @@ class Pass(NamedTuple):
     pools: list[Any]
     deconvs: list[Any]
     up: list[Any]
-    score: Any
+    head: Any
 
 
 class UNet(Network):
@@ -76,64 +76,58 @@ class UNet(Network):
         self.pool = MaxPool2d(2)
         self.deconvs = [Deconv2d(2 * o, o, 2, stride=2, **start) for o in widths[-2::-1]]
         self.up = [Level(2 * o, o, 0, start) for o in widths[-2::-1]]
-        self.score = start_small(Conv2d(width, 2, 1, **start))
+        self.head = start_small(Conv2d(width, 2, 1, **start))
         self.layers = {}
         for k, level in enumerate(self.down, 1):
             self.layers |= {f"down{k}.conv1": level.conv1, f"down{k}.conv2": level.conv2}
         for k, deconv, level in zip(range(LEVELS - 1, 0, -1), self.deconvs, self.up, strict=True):
             self.layers |= {f"up{k}.deconv": deconv, f"up{k}.conv1": level.conv1, f"up{k}.conv2": level.conv2}
-        self.layers["score"] = self.score
+        self.layers["score"] = self.head
         self.flatten()
 
     def forward(self, x: Array, rng: np.random.Generator | None = None) -> tuple[Array, Pass]:
         """Logits (N, 2, H, W), and what the backward pass needs."""
-        run, features = Pass([], [], [], [], None), []
+        passed, features = Pass([], [], [], [], None), []
         for k, level in enumerate(self.down):
             if k > 0:
                 x, cache = self.pool.forward(x)
-                run.pools.append(cache)
+                passed.pools.append(cache)
             x, cache = level.forward(x, rng)
-            run.down.append(cache)
+            passed.down.append(cache)
             features.append(x)
         for deconv, level, skip in zip(self.deconvs, self.up, features[-2::-1], strict=True):
             y, cache = deconv.forward(x)
-            run.deconvs.append(cache)
+            passed.deconvs.append(cache)
             x, cache = level.forward(ops.concat([skip, y]), rng)
-            run.up.append(cache)
-        logits, score = self.score.forward(x)
-        return logits, run._replace(score=score)
+            passed.up.append(cache)
+        logits, head = self.head.forward(x)
+        return logits, passed._replace(head=head)
 
-    def backward(self, dlogits: Array, run: Pass) -> None:
+    def backward(self, dlogits: Array, passed: Pass) -> None:
         """Adds dL/dw to every parameter's gradient; dlogits (N, 2, H, W)."""
-        dy, dfeatures = self.score.backward(dlogits, run.score), []
+        dy, dfeatures = self.head.backward(dlogits, passed.head), []
         for k in range(LEVELS - 2, -1, -1):
-            both = self.up[k].backward(dy, run.up[k])
+            both = self.up[k].backward(dy, passed.up[k])
             dskip, dy = ops.split(both, [both.shape[1] // 2] * 2)
-            dy = self.deconvs[k].backward(dy, run.deconvs[k])
+            dy = self.deconvs[k].backward(dy, passed.deconvs[k])
             dfeatures.append(dskip)
         for k in range(LEVELS - 1, -1, -1):
             if k < LEVELS - 1:
-                dy = ops.add(self.pool.backward(dy, run.pools[k]), dfeatures[k])
-            dy = self.down[k].backward(dy, run.down[k], first=k == 0)
+                dy = ops.add(self.pool.backward(dy, passed.pools[k]), dfeatures[k])
+            dy = self.down[k].backward(dy, passed.down[k], first=k == 0)
 
     def loss_and_grad(
-        self,
-        x: Array,
-        mask: Array,
-        malignant: Array | None,
-        lam: float = 0.0,
-        reading: str = "balanced-weight",
-        prior_gradient: str = "",
+        self, x: Array, mask: Array | None, malignant: Array | None, objective: Objective = Objective()
     ) -> Losses:
         """Eq. (4) with f = 1 everywhere, where all its readings are the plain cross-entropy; the gradient is added.
 
-        x (N, 3, H, W), mask S (N, H, W) in {0, 1}. malignant, lam and prior_gradient are the joint network's: unused.
+        x (N, 3, H, W), mask S (N, H, W) in {0, 1}. malignant is the joint network's, and unused.
         """
-        logits, run = self.forward(x, self.rng)
-        loss_of, grad_of = loss.SEGMENTATION_LOSSES[reading]
-        f = mask * 0 + 1
+        logits, passed = self.forward(x, self.rng)
+        loss_of, grad_of = loss.SEGMENTATION_LOSSES[objective.reading]
+        f = ops.ones_like(mask)
         value = loss_of(logits, mask, f)
-        self.backward(grad_of(logits, mask, f)[0], run)
+        self.backward(grad_of(logits, mask, f)[0], passed)
         return Losses(value, None, value, None, logits)
 
     def predict(self, x: np.ndarray) -> Prediction:

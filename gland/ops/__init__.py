@@ -252,6 +252,16 @@ def like(values: np.ndarray, x: Array) -> Array:
     return _room(x).like(values, x)
 
 
+def zeros_like(x: Array) -> Array:
+    """Zeros of the shape, dtype and memory layout of x, where x lives."""
+    return np.zeros_like(x)
+
+
+def ones_like(x: Array) -> Array:
+    """Ones of the shape, dtype and memory layout of x, where x lives."""
+    return np.ones_like(x)
+
+
 def sgd_update(
     w: Array, dw: Array, v: Array, rate: float | Array, momentum: float, decay: float, factor: Array | None = None
 ) -> None:

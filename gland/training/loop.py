@@ -21,6 +21,7 @@ from gland import backend, data, ops
 from gland.errors import Diverged, InputError, Interrupted
 from gland.files import held
 from gland.networks import build
+from gland.networks.base import Objective
 from gland.ops.host.threads import count_threads, set_threads
 from gland.tables import write_csv
 from gland.training import checkpoint
@@ -135,7 +136,7 @@ class Training:
         net.zero_grad()
         if phase == "pretrain":
             return net.class_loss_and_grad(x, malignant)
-        return net.loss_and_grad(x, mask, malignant, c["lam"], c["loss"], c["prior_gradient"])
+        return net.loss_and_grad(x, mask, malignant, Objective(c["lam"], c["loss"], c["prior_gradient"]))
 
     def _read_totals(self) -> tuple[dict[str, float], int]:
         """The sums and the number of steps in them, the only numbers that a step's losses bring to the host.

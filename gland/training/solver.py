@@ -16,14 +16,15 @@ form of the last lines of their section 2, with the decay kept out of the moment
 Departs from source: the decay is multiplied by alpha_t too, not by the schedule alone.
 
 Muon, the default (departs from paper). Most of a gradient matrix lies along few directions, and a step along it leaves the others
-untaught. Muon moves a kernel, an m x n matrix of inputs by outputs, as far along every direction of the gradient: from the same
-start it learns in 300 steps what Adam does in 600 (docs/results.md). Jordan et al. (2024), "Muon: an optimizer for hidden layers
-in neural networks", with the length of a step and the decay of Liu et al. (2025), "Muon is scalable for LLM training", Eq. (4):
+untaught. Muon moves a convolution's weights, an m x n matrix of inputs by outputs, as far along every direction of the gradient:
+from the same start it learns in 300 steps what Adam does in 600 (docs/results.md). Jordan et al. (2024), "Muon: an optimizer for
+hidden layers in neural networks", with the length of a step and the decay of Liu et al. (2025), "Muon is scalable for LLM
+training", Eq. (4):
 
     v <- mu v + dL/dW,   g = mu v + dL/dW        W <- W - alpha (0.2 sqrt(max(m, n)) orthogonal(g) + decay W)
 
 The factor gives the step a root mean square of about 0.2 an element, as large as Adam's; so one rate serves both. The decay
-bounds what a kernel can grow to: its spectral norm stays below 0.25 sqrt(max(m, n)) / decay, or falls to it. Biases, layers that
+bounds what a matrix can grow to: its spectral norm stays below 0.25 sqrt(max(m, n)) / decay, or falls to it. Biases, layers that
 give logits and fully connected layers (of AlexNet: orthogonal would take longer than the rest of the step) are Adam's, with
 beta1 = beta2 = mu. Departs from source: with equal betas, Adam's corrections for its first steps amount to a warm-up less,
 sqrt(1 - mu^t), and are left out.
@@ -37,7 +38,7 @@ from typing import Any
 import numpy as np
 
 from gland import ops
-from gland.networks.base import Kernel
+from gland.networks.base import Matrix
 from gland.ops import device
 
 Array = Any
@@ -78,7 +79,7 @@ class SGD:
 
     def __init__(self, network: Any, momentum: float = 0.9, decay: float = 0.0, clip: float | None = None) -> None:
         self.network, self.momentum, self.decay, self.clip = network, momentum, decay, clip
-        self.velocity = network.flat * 0
+        self.velocity = ops.zeros_like(network.flat)
 
     @property
     def state(self) -> dict[str, Array]:
@@ -104,7 +105,7 @@ class Adam:
 
     def __init__(self, network: Any, momentum: float = 0.9, decay: float = 0.0, clip: float | None = None) -> None:
         self.network, self.momentum, self.decay, self.clip = network, momentum, decay, clip
-        self.mean, self.square = network.flat * 0, network.flat * 0
+        self.mean, self.square = ops.zeros_like(network.flat), ops.zeros_like(network.flat)
 
     @property
     def state(self) -> dict[str, Array]:
@@ -124,13 +125,13 @@ class Adam:
 
 
 class Muon:
-    """As SGD; its state are the velocity of the kernels and Adam's moments of all other parameters."""
+    """As SGD; its state are the velocity of the matrices and Adam's moments of all other parameters."""
 
     def __init__(self, network: Any, momentum: float = 0.95, decay: float = 0.0, clip: float | None = None) -> None:
         self.network, self.momentum, self.decay, self.clip = network, momentum, decay, clip
-        self.hidden = sum(k.rows * k.columns for k in network.kernels)
-        self.velocity, self.moved = network.flat[: self.hidden] * 0, network.flat[: self.hidden] * 0
-        self.mean, self.square = network.flat[self.hidden :] * 0, network.flat[self.hidden :] * 0
+        self.hidden = sum(k.rows * k.columns for k in network.matrices)
+        self.velocity, self.moved = (ops.zeros_like(network.flat[: self.hidden]) for _ in range(2))
+        self.mean, self.square = (ops.zeros_like(network.flat[self.hidden :]) for _ in range(2))
 
     @property
     def state(self) -> dict[str, Array]:
@@ -144,7 +145,7 @@ class Muon:
         w, dw = self.network.flat, self.network.flat_grad
         factor = clip_factor(dw, math.inf if self.clip is None else self.clip)  # of both parts, so that both heed it
         g = ops.nesterov(dw[: self.hidden], self.velocity, self.momentum, factor)
-        g = straighten(g, self.network.kernels, POLYNOMIAL)
+        g = straighten(g, self.network.matrices, POLYNOMIAL)
         ops.sgd_update(w[: self.hidden], g, self.moved, rate, 0.0, self.decay)
         rest = slice(self.hidden, None)
         betas = self.momentum, self.momentum
@@ -155,13 +156,13 @@ POLYNOMIAL = 3.4445, -4.7750, 2.0315  # a, b, c of Jordan et al.
 
 
 @ops.fused(device.solver.straighten)
-def straighten(g: Array, kernels: Sequence[Kernel], polynomial: tuple[float, float, float]) -> Array:
-    """0.2 sqrt(max(m, n)) orthogonal(matrix) of every kernel's matrix in the flat g, which may be written over."""
-    by_cost = sorted(kernels, key=lambda k: k.rows * k.columns * min(k.rows, k.columns), reverse=True)
+def straighten(g: Array, matrices: Sequence[Matrix], polynomial: tuple[float, float, float]) -> Array:
+    """0.2 sqrt(max(m, n)) orthogonal(matrix) of every matrix in the flat g, which may be written over."""
+    by_cost = sorted(matrices, key=lambda m: m.rows * m.columns * min(m.rows, m.columns), reverse=True)
 
-    def work(kernels):
-        for kernel in kernels:
-            matrix = kernel.of(g)
+    def work(some: Sequence[Matrix]) -> None:
+        for place in some:
+            matrix = place.of(g)
             matrix[...] = 0.2 * max(matrix.shape) ** 0.5 * orthogonal(matrix, polynomial)
 
     ops.at_once(g[:1], partial(work, by_cost[::2]), partial(work, by_cost[1::2]))
@@ -179,8 +180,8 @@ def orthogonal(g: np.ndarray, polynomial: tuple[float, float, float] = POLYNOMIA
     tall = g if g.shape[0] >= g.shape[1] else g.T
     square = ops.linear_w(tall, tall)  # x^T x
     norm = square.trace() ** 0.5
-    if norm < 1e-15:  # of a dead kernel: its squares underflow, and a step made of them would be wild
-        return g * 0
+    if norm < 1e-15:  # of dead weights: its squares underflow, and a step made of them would be wild
+        return ops.zeros_like(g)
     square, q = square / norm / norm, np.eye(len(square), dtype=g.dtype) / norm
     for _ in range(5):
         r = b * square + c * (square @ square)

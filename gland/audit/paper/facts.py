@@ -216,13 +216,13 @@ def sum_or_mean() -> Section:
     net, (x, mask, label) = fresh(), window(START)
     share = []
     for scale in (1, mask[0].size):
-        run = net.forward(x, label)
+        passed = net.forward(x, label)
         net.zero_grad()
-        net.backward(run, loss.class_loss_grad(run.logits, label), np.zeros_like(run.seg_logits), None)
+        net.backward(passed, loss.class_loss_grad(passed.logits, label), np.zeros_like(passed.seg_logits), None)
         class_part = np.linalg.norm(net.flat_grad)
         net.zero_grad()
-        dseg = loss.soft_target_loss_grad(run.seg_logits, mask, run.f)[0] * scale
-        net.backward(run, np.zeros_like(run.logits), dseg, None)
+        dseg = loss.soft_target_loss_grad(passed.seg_logits, mask, passed.f)[0] * scale
+        net.backward(passed, np.zeros_like(passed.logits), dseg, None)
         share.append(class_part / (class_part + np.linalg.norm(net.flat_grad)))
     section.numbers += [
         ("L_s as a sum over 224 x 224 pixels, and L_c, at P = Q = 1/2", f"{value:,.0f} and {loss_class:.2f}"),

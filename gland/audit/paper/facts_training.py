@@ -8,6 +8,7 @@ from gland import loss, ops
 from gland.audit.evidence import Section, Tolerance
 from gland.audit.paper import readings
 from gland.audit.paper.image import START, Descent, fresh, painted, started, window
+from gland.networks.base import Objective
 
 
 def starving() -> Section:
@@ -62,9 +63,9 @@ def self_confirming() -> Section:
         r"\frac{\partial L_s}{\partial f} = S \log \frac{P_b}{P_g}",
     )
     net, (x, mask, label) = started(), window(START)
-    run = net.forward(x, label)
-    _, df = loss.soft_target_loss_grad(run.seg_logits, mask, run.f)
-    p = ops.softmax(run.seg_logits)
+    passed = net.forward(x, label)
+    _, df = loss.soft_target_loss_grad(passed.seg_logits, mask, passed.f)
+    p = ops.softmax(passed.seg_logits)
     gland = mask > 0
     agree = float(((df < 0) == (p[:, 0] > p[:, 1]))[gland].mean())
     section.add(
@@ -76,7 +77,7 @@ def self_confirming() -> Section:
     vectors = []
     for prior_gradient in ("detached", "exact"):
         net.zero_grad()
-        net.loss_and_grad(x, mask, label, 0.5, "soft-target", prior_gradient)
+        net.loss_and_grad(x, mask, label, Objective(0.5, "soft-target", prior_gradient))
         vectors.append(net.flat_grad.astype(float))
     a, b = vectors
     cosine = a @ b / sqrt((a @ a) * (b @ b))

@@ -15,7 +15,8 @@ import numpy as np
 from gland import loss, ops, prior
 from gland.audit.paper.image import START, Descent, started, window
 from gland.metrics import dice
-from gland.networks.multiloss import MultiLoss, Pass
+from gland.networks.base import Objective
+from gland.networks.multiloss import MultiLoss
 
 STEPS = 10
 
@@ -26,7 +27,7 @@ class Reading(NamedTuple):
     name: str
     question: str  # what the paper leaves open, or what we do otherwise
     options: dict[str, Any] = {}  # of MultiLoss  # noqa: RUF012
-    call: dict[str, Any] = {}  # of loss_and_grad  # noqa: RUF012
+    call: dict[str, Any] = {}  # of Objective  # noqa: RUF012
     prior_of: Callable | None = None  # (g, z, size) -> f
     losses: tuple[Callable, Callable] | None = None  # (value, gradient) in place of Eq. (4)
 
@@ -82,8 +83,10 @@ READINGS = (
     Reading("Eq. 4 as a sum", "the paper's sum over pixels; ours is the mean", losses=(summed_loss, summed_loss_grad)),
     Reading("Eq. 4 as typeset", "the minus covers the first term only", losses=(literal_loss, literal_loss_grad)),
     Reading("f exact", "is f a constant of the loss, or differentiated", call={"prior_gradient": "exact"}),
-    Reading("prior gradient x activation", "Eq. 3's derivative times z_k", options={"prior": "gradient-activation"}),
-    Reading("score Q, literally", "Eq. 3 of Q_l where ours takes the margin", options={"score": "probability"}),
+    Reading(
+        "prior gradient x activation", "Eq. 3's derivative times z_k", options={"prior_kind": "gradient-activation"}
+    ),
+    Reading("score Q, literally", "Eq. 3 of Q_l where ours takes the margin", options={"eq3_of": "probability"}),
     Reading("prior from |g|", "magnitude in place of the positive part", prior_of=absolute_prior),
     Reading("prior not normalised", "no division by each map's maximum", prior_of=unnormalised_prior),
     Reading("no skip connections", "the paper's text has none; ours has", options={"skip": False}),
@@ -93,20 +96,18 @@ READINGS = (
 def gradient(net: MultiLoss, reading: Reading, x: Any, mask: Any, label: Any) -> Any:
     """L of this reading, its gradient added to the network's."""
     if reading.prior_of is None and reading.losses is None:
-        return net.loss_and_grad(x, mask, label, **reading.call).total
-    run = net.forward(x, label)
-    f = run.f
-    if reading.prior_of is not None:
-        g, _ = net.classifier.pooling_gradients(prior.SCORES[net.score].grad(run.logits, label), run.classifier)
-        f = reading.prior_of(g, run.classifier.pooled, x.shape[2:])
-        features = [stage.features for stage in run.classifier.stages]
-        seg_logits, cache = net.segmenter.forward(run.classifier.pooled[-1], run.q, features, x, f)
-        run = Pass(run.logits, run.q, seg_logits, f, [], label, run.classifier, cache, None, None)
+        return net.loss_and_grad(x, mask, label, Objective(**reading.call)).total
+
+    def prior_of(logits: Any, label: Any, cache: Any) -> Any:
+        g, _ = net.classifier.pooling_gradients(prior.SCORES[net.eq3_of].grad(logits, label), cache)
+        return reading.prior_of(g, cache.pooled, x.shape[2:])
+
+    passed = net.forward(x, label, f=None if reading.prior_of is None else prior_of)
     value, value_grad = reading.losses or loss.SEGMENTATION_LOSSES["balanced-weight"]
-    loss_class, loss_segmentation = loss.class_loss(run.logits, label), value(run.seg_logits, mask, f)
-    da = loss.class_loss_grad(run.logits, label)
-    dseg, _ = value_grad(run.seg_logits, mask, f)
-    net.backward(run, 0.5 * da, 0.5 * dseg, None)
+    loss_class, loss_segmentation = loss.class_loss(passed.logits, label), value(passed.seg_logits, mask, passed.f)
+    da = loss.class_loss_grad(passed.logits, label)
+    dseg, _ = value_grad(passed.seg_logits, mask, passed.f)
+    net.backward(passed, 0.5 * da, 0.5 * dseg, None)
     return loss.joint_loss(loss_class, loss_segmentation, 0.5)
 
 

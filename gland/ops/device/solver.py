@@ -16,11 +16,11 @@ def clip_factor(gradient, largest):
     return factor
 
 
-def straighten(g, kernels, polynomial):
+def straighten(g, matrices, polynomial):
     a, b, c = polynomial
-    sides, lengths = ([f(k.rows, k.columns) for k in kernels] for f in (min, max))
-    tiles, count = -(-max(sides, default=0) // 32), len(kernels)
-    table = _table(tuple(kernels), g)
+    sides, lengths = ([f(k.rows, k.columns) for k in matrices] for f in (min, max))
+    tiles, count = -(-max(sides, default=0) // 32), len(matrices)
+    table = _table(tuple(matrices), g)
     square, other, r, q, next_q = (empty((sum(n * n for n in sides),), g) for _ in range(5))
     step = empty(g.shape, g)
 
@@ -41,10 +41,10 @@ def straighten(g, kernels, polynomial):
 _tables = {}
 
 
-def _table(kernels, g):
+def _table(matrices, g):
     """kernels/muon.cu's table, made once: a recorded step must not copy from the host."""
-    if (kernels, type(g)) not in _tables:
-        squares = np.cumsum([0, *(min(k.rows, k.columns) ** 2 for k in kernels)])[:-1]
-        rows = [(k.start, k.rows, k.columns, at) for k, at in zip(kernels, squares, strict=True)]
-        _tables[kernels, type(g)] = like(np.array(rows, np.int32).reshape(-1, 4), g)
-    return _tables[kernels, type(g)]
+    if (matrices, type(g)) not in _tables:
+        squares = np.cumsum([0, *(min(k.rows, k.columns) ** 2 for k in matrices)])[:-1]
+        rows = [(k.start, k.rows, k.columns, at) for k, at in zip(matrices, squares, strict=True)]
+        _tables[matrices, type(g)] = like(np.array(rows, np.int32).reshape(-1, 4), g)
+    return _tables[matrices, type(g)]

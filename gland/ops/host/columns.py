@@ -17,18 +17,18 @@ STRIP = 800_000  # bytes of columns in a strip: cache, and long enough matrix pr
 class Columns:
     """The strips of an image batch x (N,H,W,C), any strides; strip i is some rows of one image."""
 
-    def __init__(self, x: np.ndarray, kernel: tuple[int, int], geo) -> None:
+    def __init__(self, x: np.ndarray, kernel_size: tuple[int, int], geo) -> None:
         n, h, w, c = x.shape
-        self.x, self.kernel, self.geo = x, kernel, geo
-        self.size = self.oh, self.ow = geo.output_size((h, w), kernel)
-        self.width = kernel[0] * kernel[1] * c
+        self.x, self.kernel_size, self.geo = x, kernel_size, geo
+        self.size = self.oh, self.ow = geo.output_size((h, w), kernel_size)
+        self.width = kernel_size[0] * kernel_size[1] * c
         threads = count_threads()
         self.blocks = blocks(self.oh, max(1, STRIP // (self.ow * self.width * x.itemsize)), n)
         self.rows = -(-self.oh // self.blocks)  # output rows of a strip, at most
         self.count = n * self.blocks
-        self.same = kernel == (1, 1) and geo.stride == 1 and geo.pad == 0  # the columns are the image
+        self.same = kernel_size == (1, 1) and geo.stride == 1 and geo.pad == 0  # the columns are the image
         self._columns = None if self.same else arena.empty((threads, self.rows * self.ow, self.width), x.dtype)
-        reach = (self.rows - 1) * geo.stride + geo.dilation * (kernel[0] - 1) + 1
+        reach = (self.rows - 1) * geo.stride + geo.dilation * (kernel_size[0] - 1) + 1
         self._halo = arena.empty((threads, reach, w + 2 * geo.pad, c), x.dtype) if geo.pad else None
         if geo.pad:
             self._halo[:, :, : geo.pad] = 0
@@ -44,7 +44,7 @@ class Columns:
         image, start, stop = self.place(i)
         if self.same:
             return self.x[image, start:stop].reshape(-1, self.width)
-        kh, kw = self.kernel
+        kh, kw = self.kernel_size
         s, d, c, rows = self.geo.stride, self.geo.dilation, self.x.shape[3], stop - start
         source = self._rows(thread, image, start, stop)
         a, b, e = source.strides
@@ -61,7 +61,7 @@ class Columns:
         """The input rows that output rows start to stop see, (reach, W + 2 pad, C), zero outside the image."""
         pad, h = self.geo.pad, self.x.shape[1]
         first = start * self.geo.stride - pad
-        last = (stop - 1) * self.geo.stride - pad + self.geo.dilation * (self.kernel[0] - 1) + 1
+        last = (stop - 1) * self.geo.stride - pad + self.geo.dilation * (self.kernel_size[0] - 1) + 1
         if pad == 0:
             return self.x[image, first:last]
         halo = self._halo[thread, : last - first]

@@ -26,10 +26,10 @@ def conv_relu(x, w, b, geo):
 def _convolve(x, w, b, geo, relu):
     """w (KH,KW,C/groups,O)"""
     x = nhwc(x)
-    kernel, o = w.shape[:2], w.shape[3]
-    if winograd.applies(x, kernel, geo):
+    kernel_size, o = w.shape[:2], w.shape[3]
+    if winograd.applies(x, kernel_size, geo):
         return nchw(winograd.convolve(x, w, b, geo.pad, relu))
-    y = arena.empty((x.shape[0], *geo.output_size(x.shape[1:3], kernel), o), x.dtype)
+    y = arena.empty((x.shape[0], *geo.output_size(x.shape[1:3], kernel_size), o), x.dtype)
     for inputs, outputs in _groups(x.shape[3], o, geo.groups):
         _convolve_group(x[..., inputs], w[..., outputs], None if b is None else b[outputs], geo, relu, y[..., outputs])
     return nchw(y)
@@ -80,10 +80,10 @@ def conv_x(dy, w, geo, size):
     return _conv_x_sum(dy, w, geo, size)
 
 
-def adjoint(geo, kernel):
+def adjoint(geo, kernel_size):
     """The geometry of the convolution with the kernel turned that is the adjoint in x, or None where it is none."""
-    pad = geo.dilation * (kernel[0] - 1) - geo.pad
-    return geo._replace(pad=pad) if geo.stride == 1 and kernel[0] == kernel[1] and pad >= 0 else None
+    pad = geo.dilation * (kernel_size[0] - 1) - geo.pad
+    return geo._replace(pad=pad) if geo.stride == 1 and kernel_size[0] == kernel_size[1] and pad >= 0 else None
 
 
 def turned(w):
@@ -134,19 +134,19 @@ def _conv_x_sum(dy, w, geo, size):
     return nchw(np.ascontiguousarray(dx[:, p : p + size[0], p : p + size[1]]))
 
 
-def conv_w(x, dy, geo, kernel):
+def conv_w(x, dy, geo, kernel_size):
     x, dy = nhwc(x), nhwc(dy)
     c, o = x.shape[3], dy.shape[3]
-    if winograd.applies(x, kernel, geo):
+    if winograd.applies(x, kernel_size, geo):
         return oihw(winograd.weight_grad(x, dy, geo.pad)[0])
-    dw = arena.empty((*kernel, c // geo.groups, o), x.dtype)
+    dw = arena.empty((*kernel_size, c // geo.groups, o), x.dtype)
     for inputs, outputs in _groups(c, o, geo.groups):
-        dw[..., outputs] = _weight_group(x[..., inputs], dy[..., outputs], geo, kernel)
+        dw[..., outputs] = _weight_group(x[..., inputs], dy[..., outputs], geo, kernel_size)
     return oihw(dw)
 
 
-def _weight_group(x, dy, geo, kernel):
-    columns = Columns(x, kernel, geo)
+def _weight_group(x, dy, geo, kernel_size):
+    columns = Columns(x, kernel_size, geo)
     o = dy.shape[3]
     sums = arena.empty((count_threads(), columns.width, o), x.dtype)  # one a thread, so none waits for another
     sums[...] = 0
@@ -159,7 +159,7 @@ def _weight_group(x, dy, geo, kernel):
             sums[thread] += products[thread]
 
     parallel(work, columns.count)
-    return total(sums).reshape(*kernel, x.shape[3], o)
+    return total(sums).reshape(*kernel_size, x.shape[3], o)
 
 
 def _groups(c, o, groups):
@@ -179,13 +179,13 @@ def conv_relu_x(dy, y, w, geo, size):
     return conv_x(relu_x(dy, y), w, geo, size)
 
 
-def conv_relu_w(x, y, dy, geo, kernel):
+def conv_relu_w(x, y, dy, geo, kernel_size):
     rows = nhwc(x)
-    if winograd.applies(rows, kernel, geo):
+    if winograd.applies(rows, kernel_size, geo):
         dw, db = winograd.weight_grad(rows, nhwc(dy), geo.pad, nhwc(y))
         return oihw(dw), db
     dy = relu_x(dy, y)
-    return conv_w(x, dy, geo, kernel), channel_sum(dy)
+    return conv_w(x, dy, geo, kernel_size), channel_sum(dy)
 
 
 def conv_relu_backward(x, y, dy, w, geo):

@@ -7,21 +7,21 @@ from gland.ops.host.threads import PIECE, blocks, by_strips, parallel, strip_row
 from gland.ops.layout import nchw, nhwc, pooled_size
 
 
-def _reach(count, kernel, stride):
-    return (count - 1) * stride + kernel
+def _reach(count, kernel_size, stride):
+    return (count - 1) * stride + kernel_size
 
 
-def _places(x, kernel, stride, out):
+def _places(x, kernel_size, stride, out):
     """For each place (kh, kw) of a window, in order, the view (N,OH,OW,C) of x (N,H,W,C) that it covers."""
-    for kh in range(kernel[0]):
-        for kw in range(kernel[1]):
+    for kh in range(kernel_size[0]):
+        for kw in range(kernel_size[1]):
             yield x[:, kh : kh + stride * (out[0] - 1) + 1 : stride, kw : kw + stride * (out[1] - 1) + 1 : stride]
 
 
-def _padded(x, kernel, stride, pad, out, fill):
+def _padded(x, kernel_size, stride, pad, out, fill):
     """x (N,H,W,C) with a border of fill, as far as the windows reach."""
     n, h, w, c = x.shape
-    reach = _reach(out[0], kernel[0], stride), _reach(out[1], kernel[1], stride)
+    reach = _reach(out[0], kernel_size[0], stride), _reach(out[1], kernel_size[1], stride)
     if pad == 0 and reach[0] <= h and reach[1] <= w:
         return x
     big = np.full((n, max(reach[0], pad + h), max(reach[1], pad + w), c), fill, x.dtype)
@@ -29,14 +29,14 @@ def _padded(x, kernel, stride, pad, out, fill):
     return big
 
 
-def max_pool(x, kernel, stride, pad, ceil_mode):
-    if _halves(x, kernel, stride, pad):
+def max_pool(x, kernel_size, stride, pad, ceil_mode):
+    if _halves(x, kernel_size, stride, pad):
         return _max_pool_halves(x)
-    out = pooled_size(x.shape[2:], kernel, stride, pad, ceil_mode)
-    x = _padded(nhwc(x), kernel, stride, pad, out, -np.inf)
+    out = pooled_size(x.shape[2:], kernel_size, stride, pad, ceil_mode)
+    x = _padded(nhwc(x), kernel_size, stride, pad, out, -np.inf)
     y = arena.empty((len(x), *out, x.shape[3]), x.dtype)
-    argmax = arena.empty(y.shape, np.uint8 if kernel[0] * kernel[1] <= 256 else np.int32)
-    first, *others = _places(x, kernel, stride, out)
+    argmax = arena.empty(y.shape, np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32)
+    first, *others = _places(x, kernel_size, stride, out)
     number = blocks(out[0], max(1, PIECE // (out[1] * x.shape[3])), len(x))
 
     def work(thread, start, stop):
@@ -59,14 +59,14 @@ def max_pool(x, kernel, stride, pad, ceil_mode):
     return nchw(y), nchw(argmax)
 
 
-def max_pool_x(dy, argmax, kernel, stride, pad, size):
-    if (2 * dy.shape[2], 2 * dy.shape[3]) == tuple(size) and _halves(dy, kernel, stride, pad, odd=True):
+def max_pool_x(dy, argmax, kernel_size, stride, pad, size):
+    if (2 * dy.shape[2], 2 * dy.shape[3]) == tuple(size) and _halves(dy, kernel_size, stride, pad, odd=True):
         return _max_pool_x_halves(dy, argmax)
     dy, argmax = nhwc(dy), nhwc(argmax)
     out, (h, w) = dy.shape[1:3], size
-    reach = _reach(out[0], kernel[0], stride), _reach(out[1], kernel[1], stride)
+    reach = _reach(out[0], kernel_size[0], stride), _reach(out[1], kernel_size[1], stride)
     dx = np.zeros((dy.shape[0], max(reach[0], pad + h), max(reach[1], pad + w), dy.shape[3]), dy.dtype)
-    places = list(_places(dx, kernel, stride, out))
+    places = list(_places(dx, kernel_size, stride, out))
 
     def work(thread, first, last):
         for image in range(first, last):
@@ -80,9 +80,9 @@ def max_pool_x(dy, argmax, kernel, stride, pad, size):
 # The usual case, windows of 2 x 2 that tile the image: no padding, no overlap, a row of windows at a time.
 
 
-def _halves(x, kernel, stride, pad, odd=False):
+def _halves(x, kernel_size, stride, pad, odd=False):
     even = odd or not (x.shape[2] % 2 or x.shape[3] % 2)
-    return kernel == (2, 2) and stride == 2 and pad == 0 and even and x.dtype.kind == "f"
+    return kernel_size == (2, 2) and stride == 2 and pad == 0 and even and x.dtype.kind == "f"
 
 
 def _max_pool_halves(x):
@@ -122,28 +122,30 @@ def _max_pool_x_halves(dy, argmax):
     return nchw(dx)
 
 
-def max_pool_t(tx, argmax, kernel, stride, pad):
+def max_pool_t(tx, argmax, kernel_size, stride, pad):
     argmax = nhwc(argmax)
     out = argmax.shape[1:3]
-    tx = _padded(nhwc(tx), kernel, stride, pad, out, 0)
+    tx = _padded(nhwc(tx), kernel_size, stride, pad, out, 0)
     ty = np.zeros(argmax.shape, tx.dtype)
-    for k, place in enumerate(_places(tx, kernel, stride, out)):
+    for k, place in enumerate(_places(tx, kernel_size, stride, out)):
         ty += place * (argmax == k)
     return nchw(ty)
 
 
-def avg_pool(x, kernel, stride, pad):
-    out = pooled_size(x.shape[2:], kernel, stride, pad, False)
-    x = _padded(nhwc(x), kernel, stride, pad, out, 0)
-    return nchw(sum(_places(x, kernel, stride, out)) / (kernel[0] * kernel[1])).astype(x.dtype, copy=False)
+def avg_pool(x, kernel_size, stride, pad):
+    out = pooled_size(x.shape[2:], kernel_size, stride, pad, False)
+    x = _padded(nhwc(x), kernel_size, stride, pad, out, 0)
+    return nchw(sum(_places(x, kernel_size, stride, out)) / (kernel_size[0] * kernel_size[1])).astype(
+        x.dtype, copy=False
+    )
 
 
-def avg_pool_x(dy, kernel, stride, pad, size):
-    dy = nhwc(dy) / (kernel[0] * kernel[1])
+def avg_pool_x(dy, kernel_size, stride, pad, size):
+    dy = nhwc(dy) / (kernel_size[0] * kernel_size[1])
     out, (h, w) = dy.shape[1:3], size
-    reach = _reach(out[0], kernel[0], stride), _reach(out[1], kernel[1], stride)
+    reach = _reach(out[0], kernel_size[0], stride), _reach(out[1], kernel_size[1], stride)
     dx = np.zeros((dy.shape[0], max(reach[0], pad + h), max(reach[1], pad + w), dy.shape[3]), dy.dtype)
-    for place in _places(dx, kernel, stride, out):
+    for place in _places(dx, kernel_size, stride, out):
         place += dy
     return nchw(np.ascontiguousarray(dx[:, pad : pad + h, pad : pad + w]))
 

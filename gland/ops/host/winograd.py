@@ -68,12 +68,12 @@ def enable(on: bool) -> None:
     _enabled = on
 
 
-def applies(x: np.ndarray, kernel: tuple[int, int], geo) -> bool:
+def applies(x: np.ndarray, kernel_size: tuple[int, int], geo) -> bool:
     """Whether a convolution of x (N,H,W,C) takes this way."""
-    plain = kernel == (3, 3) and (geo.stride, geo.dilation, geo.groups) == (1, 1, 1) and geo.pad <= 2
+    plain = kernel_size == (3, 3) and (geo.stride, geo.dilation, geo.groups) == (1, 1, 1) and geo.pad <= 2
     if not (_enabled and plain and x.dtype == np.float32):
         return False
-    h, w = geo.output_size(x.shape[1:3], kernel)
+    h, w = geo.output_size(x.shape[1:3], kernel_size)
     return len(x) * h * w >= FEWEST_PIXELS
 
 
