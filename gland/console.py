@@ -7,15 +7,41 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from gland.errors import Diverged, InputError, Interrupted
+
+PROGRAMS = {  # what a clone calls them; where the wheel is installed, it is `gland NAME`
+    "train": "train.py",
+    "evaluate": "evaluate.py",
+    "data": "python -m gland.data",
+    "audit": "python -m gland.audit",
+    "table1": "python -m gland.table1",
+    "doctor": "python -m gland.doctor",
+}
+_door = ""
+
+
+def through(door: str) -> None:
+    """From now on hints name this door: "gland", where the wheel is installed, or "" for the scripts of a clone."""
+    global _door
+    _door = door
+
+
+def program(name: str) -> str:
+    """What stands before a sentence of this program."""
+    return f"{_door} {name}" if _door else PROGRAMS[name]
+
+
+def command(name: str) -> str:
+    """How a user starts this program, by the door that was used."""
+    return program(name) if _door or PROGRAMS[name].startswith("python ") else f"python {PROGRAMS[name]}"
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
     """Defaults are shown, but not "None" of what may be left out, nor "False" of a switch."""
 
-    def _get_help_string(self, action):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is None or isinstance(action.default, bool):
             return action.help
         if isinstance(action.default, list):
@@ -26,7 +52,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence, without the usage before it."""
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=_Help, **options)
 
     def error(self, message: str) -> NoReturn:

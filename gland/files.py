@@ -12,7 +12,7 @@ from gland.errors import InputError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 UNFINISHED = ".part"
 

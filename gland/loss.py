@@ -109,11 +109,11 @@ SEGMENTATION_LOSSES = {
 }
 
 
-def _one_hot(label, logits):
+def _one_hot(label: Array, logits: Array) -> Array:
     return ops.like(np.arange(logits.shape[1]), logits) == label[:, None]
 
 
-def _log_probabilities(logits):
+def _log_probabilities(logits: Array) -> tuple[Array, Array]:
     """log P_g and log P_b from d = s_g - s_b:  log P_g = min(d, 0) - log(1 + exp(-|d|)),  log P_b = log P_g - d"""
     d = logits[:, 0] - logits[:, 1]
     below = d * (d.real < 0)
@@ -121,13 +121,13 @@ def _log_probabilities(logits):
     return log_gland, log_gland - d
 
 
-def _cross_entropy(logits, gland, background):
+def _cross_entropy(logits: Array, gland: Array, background: Array) -> Array:
     """-(1/J) sum_j [ t_g log P_g + t_b log P_b ] with weights t = (gland, background), each (N, H, W)"""
     log_gland, log_background = _log_probabilities(logits)
     return -(gland * log_gland + background * log_background).sum() / gland.size
 
 
-def _cross_entropy_grad(logits, gland, background):
+def _cross_entropy_grad(logits: Array, gland: Array, background: Array) -> Array:
     """(1/J) [ w P - t ], w = t_g + t_b; the two channels' gradients sum to zero"""
     log_gland, _ = _log_probabilities(logits)
     ds = np.empty_like(logits)
@@ -136,7 +136,7 @@ def _cross_entropy_grad(logits, gland, background):
     return ds
 
 
-def _balanced(mask, f):
+def _balanced(mask: Array, f: Array) -> tuple[Array, Array, Array]:
     """f / m; m (N, 1, 1), the mean of f over the image's gland pixels; and whether there is such a mean, else the weight is 1."""
     inside = (mask * f).sum(axis=(1, 2), keepdims=True)
     glands = mask.sum(axis=(1, 2), keepdims=True)

@@ -44,7 +44,7 @@ def probability_score_curvature(logits: Array, l: Array, ta: Array) -> Array:
     return q_l * (_from_others(q, one_hot) * (centred * one_hot).sum(axis=1, keepdims=True) - q * centred)
 
 
-def _from_others(q, one_hot):
+def _from_others(q: Array, one_hot: Array) -> Array:
     """d_l - Q, its l-th number 1 - Q_l as the sum of all others: as it stands it would be rounded to 0 where Q_l is nearly 1."""
     others = q * (1 - one_hot)
     return one_hot * others.sum(axis=1, keepdims=True) - others
@@ -141,18 +141,18 @@ def combine_grad(df: Array, cache: Cache, kind: str) -> tuple[list[Array], list[
 
 
 @ops.fused(device.prior.peak)
-def _peak(c):
+def _peak(c: Array) -> Array:
     """The place of max c in each image (N,)."""
     return c.real.reshape(len(c), -1).argmax(axis=1)
 
 
 @ops.fused(device.prior.normalise)
-def _normalise(c, peak):
+def _normalise(c: Array, peak: Array) -> Array:
     return c / _peak_value(c, peak)
 
 
 @ops.fused(device.prior.normalise_grad)
-def _normalise_grad(dn, c, peak):
+def _normalise_grad(dn: Array, c: Array, peak: Array) -> Array:
     # n = c / M, M = c[peak]: every element gets dn / M, and the peak also pays for all, -sum(dn c) / M^2
     m = _peak_value(c, peak)
     dc = (dn / m).reshape(len(c), -1)
@@ -163,12 +163,12 @@ def _normalise_grad(dn, c, peak):
     return dc.reshape(c.shape)
 
 
-def _peak_value(c, peak):
+def _peak_value(c: Array, peak: Array) -> Array:
     """max c per image (N, 1, 1, 1), or 1 where the map is zero and there is nothing to divide."""
     m = c.reshape(len(c), -1)[ops.like(np.arange(len(c)), c), peak]
     return (m + (m.real == 0))[:, None, None, None]
 
 
 @ops.fused(device.prior.one_hot)
-def _one_hot(l, logits):
+def _one_hot(l: Array, logits: Array) -> Array:
     return (ops.like(np.arange(logits.shape[1]), logits) == l[:, None]).astype(logits.dtype)

@@ -1,29 +1,41 @@
-"""A whole run: its folder, its data, its training, its curves and its evaluation. train.py and table1 come here."""
+"""A whole run: its folder, its data, its training, its curves and its evaluation. train.py comes here."""
 
 import sys
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
-from gland import backend, data
+from gland import backend, console, data
 from gland.errors import InputError
 from gland.evaluation import pictures
 from gland.evaluation.run import evaluate_run
 from gland.files import held, remove_leftovers
 from gland.training import checkpoint
-from gland.training.loop import Training, prepared
-from gland.training.options import complete, parser
+from gland.training.loop import Training, begin
+from gland.training.options import Options, complete, parse, parser
 
 
-def start(config: dict[str, Any], out: str | None) -> Training:
+def main(arguments: list[str] | None = None) -> int:
+    """Train a network, evaluate it, and say where everything is. Exit status: see console.call."""
+
+    def work() -> None:
+        given = parse(arguments)
+        training = start(complete(given), given.out) if given.resume is None else resume(Path(given.resume))
+        print(training.summary())
+        training.run()
+        print(finish(training.folder))
+
+    return console.call(console.program("train"), work)
+
+
+def start(options: Options, out: str | None) -> Training:
     """A new run in the folder that out names, or in the next free one under runs/.
 
     Reads the data, fixes the split and writes RUN/config.json. Raises InputError, and then leaves no folder behind.
     """
-    folder, made = _claim(config, out)
+    folder, made = _claim(options, out)
     try:
-        return _prepare(config, folder)
+        return _prepare(options, folder)
     except BaseException:
         if made:
             with suppress(OSError):  # not empty: something of use is in it
@@ -33,16 +45,16 @@ def start(config: dict[str, Any], out: str | None) -> Training:
 
 def resume(folder: Path) -> Training:
     """The run as its last checkpoint left it, or at its start if it had not come to one. Raises InputError."""
-    config = checkpoint.load_config(folder, ("data", "split", *complete(parser().parse_args([]))))
+    options = checkpoint.load_options(folder, ("split", *complete(parser().parse_args([])).as_json()))
     with held(folder):
         remove_leftovers(folder)
     try:
-        samples = data.read(config["data"], progress=True)
+        samples = data.read(options.data_folder, progress=True)
     except InputError as error:
         where = f"the run has its data folder from {folder / 'config.json'}; change it there if the folder has moved"
         raise InputError(f"{str(error).rstrip('.')}; {where}") from None
-    split = config["split"]
-    training = Training(config, folder, data.choose(samples, split["train"]), data.choose(samples, split["val"]))
+    sets = options.sets
+    training = Training(options, folder, data.choose(samples, sets.train), data.choose(samples, sets.val))
     if (folder / "last.npz").exists():
         training.restore()
     return training
@@ -61,12 +73,12 @@ def finish(folder: Path) -> str:
             f"curves     {folder / 'curves.png'}, log.csv",
             f"scores     {evaluation.folder / 'table.csv'}, table.json, images.csv",
             *([f"pictures   {evaluation.folder / names[0]}, {', '.join(names[1:])}"] if names else []),
-            f"any image  python evaluate.py {quote(str(folder))} --image FILE",
+            f"any image  {console.command('evaluate')} {quote(str(folder))} --image FILE",
         ]
     )
 
 
-def _claim(config: dict[str, Any], out: str | None) -> tuple[Path, bool]:
+def _claim(options: Options, out: str | None) -> tuple[Path, bool]:
     """The run's folder, and whether it was made here. Two runs that start at once get two folders."""
     try:
         if out is not None:
@@ -80,7 +92,7 @@ def _claim(config: dict[str, Any], out: str | None) -> tuple[Path, bool]:
             made = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)
             return folder, made
-        name = f"{config['network']}-{'phantom' if config['data'] is None else Path(config['data']).resolve().name}"
+        name = f"{options.network}-{'phantom' if options.data is None else Path(options.data).resolve().name}"
         folder, number = Path("runs") / name, 1
         folder.parent.mkdir(exist_ok=True)
         while True:
@@ -94,18 +106,18 @@ def _claim(config: dict[str, Any], out: str | None) -> tuple[Path, bool]:
         raise InputError(f"the run folder {folder} cannot be made: {error.strerror}; name another by --out") from None
 
 
-def _prepare(config: dict[str, Any], folder: Path) -> Training:
-    backend.select(config["device"])  # before any work is done for a device that is not there
-    if config["data"] is None:
+def _prepare(options: Options, folder: Path) -> Training:
+    backend.select(options.device)  # before any work is done for a device that is not there
+    if options.data is None:
         source, samples = data.phantom.samples()
     else:
-        source = Path(config["data"])
+        source = Path(options.data)
         samples = data.read(source, progress=True)
         parts = {s.part for s in samples}
         for sentence in data.release_warnings(samples):
             if sentence.split()[0] in parts:
                 print(f"warning: {sentence}", file=sys.stderr)
-    split = data.choose_split(samples, config)
+    split = data.choose_split(samples, str(source), options.split_by, options.seed, options.fold, options.folds)
     if (folder / "config.json").exists():
         raise InputError(f"another run has begun in {folder} meanwhile; name another folder")
-    return prepared(config, folder, source, samples, split)
+    return begin(options, folder, source, samples, split)

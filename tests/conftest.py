@@ -9,16 +9,14 @@ import scripts
 hypothesis.settings.register_profile("gland", derandomize=True, deadline=None, max_examples=30)
 hypothesis.settings.load_profile("gland")
 
-ROOT = Path(__file__).parent.parent
-
 
 @pytest.fixture(scope="session")
 def warwick_dir() -> Path:
-    """The real training images: $GLAND_WARWICK_QU, or ../shared/warwick_qu beside the checkout."""
-    folder = Path(os.environ.get("GLAND_WARWICK_QU", ROOT.parent / "shared" / "warwick_qu"))
-    if not (folder / "Grade.csv").exists():
-        pytest.skip(f"the Warwick-QU images are not in {folder}; set GLAND_WARWICK_QU to their folder")
-    return folder
+    """The real training images, in the folder that $GLAND_WARWICK_QU names."""
+    folder = os.environ.get("GLAND_WARWICK_QU")
+    if not folder or not (Path(folder) / "Grade.csv").exists():
+        pytest.skip("set GLAND_WARWICK_QU to the folder of the Warwick-QU images, which are not in this repository")
+    return Path(folder)
 
 
 @pytest.fixture(scope="session")

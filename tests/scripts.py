@@ -36,7 +36,8 @@ def write_set(folder: Path, names: list[str]) -> Path:
 
 def start(script, *arguments, cwd, **options) -> subprocess.Popen:
     """A script of the checkout as a process of its own, its output kept."""
-    command = [sys.executable, str(ROOT / script), *map(str, arguments)]
+    script = script if script == "-m" else ROOT / script
+    command = [sys.executable, str(script), *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=cwd, stdout=pipe, stderr=pipe, text=True, env=environment, **options)

@@ -13,13 +13,14 @@ from gland.errors import InputError
 from gland.files import remove_leftovers, write_atomic
 from gland.networks import MultiLoss
 from gland.training import checkpoint
+from gland.training.options import complete, parser
 
-CONFIG = dict(network="joint", width=1, skip=True, prior="gradient", use_prior=True, use_scores=True, scale=0.0, seed=5)
+OPTIONS = complete(parser().parse_args("--width 1 --scale 0 --seed 5".split()))
 
 
 @pytest.fixture
 def run(tmp_path):
-    checkpoint.save_config(tmp_path, CONFIG)
+    checkpoint.save_options(tmp_path, OPTIONS)
     checkpoint.save(
         tmp_path / "best.npz", MultiLoss(width=1, seed=7).parameters(), {"step": 3}, velocity=np.arange(4.0)
     )
@@ -89,9 +90,9 @@ def test_weights_of_another_width_are_refused_by_name(run):
 
 def test_a_folder_without_config_is_not_a_run(tmp_path):
     with pytest.raises(InputError, match="is not a run"):
-        checkpoint.load_config(tmp_path)
+        checkpoint.load_options(tmp_path)
     with pytest.raises(InputError, match="does not exist"):
-        checkpoint.load_config(tmp_path / "absent")
+        checkpoint.load_options(tmp_path / "absent")
 
 
 def test_a_write_that_the_disk_refuses_is_one_sentence(tmp_path):
@@ -130,5 +131,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_config_is_plain_json(run):
-    assert json.loads((run / "config.json").read_text()) == CONFIG
+def test_config_is_plain_json_and_comes_back(run):
+    entries = json.loads((run / "config.json").read_text())
+    assert entries == OPTIONS.as_json() and "split" not in entries
+    assert checkpoint.load_options(run) == OPTIONS

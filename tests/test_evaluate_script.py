@@ -3,13 +3,14 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 from scripts import TINY, assert_one_sentence, files, run, sentences, start
 
-from gland.data import read, resize, to_input
+from gland.data import phantom, read, resize, to_input
 from gland.evaluation.scores import COLUMNS, MORE_COLUMNS
 from gland.training import checkpoint
 
@@ -43,7 +44,7 @@ def test_the_table_on_screen_in_csv_and_in_json_is_one_table(evaluated):
 def test_the_figures_are_those_of_the_images_and_the_network(evaluated, tiny_data):
     folder, _ = evaluated
     written = json.loads((folder / "evaluation" / "val" / "table.json").read_text())
-    names = checkpoint.load_config(folder)["split"]["val"]
+    names = checkpoint.load_options(folder).sets.val
     assert [row["name"] for row in written["images"]] == names
     network = checkpoint.load_network(folder)
     samples = [s for s in read(tiny_data) if s.name in names]
@@ -55,7 +56,7 @@ def test_the_figures_are_those_of_the_images_and_the_network(evaluated, tiny_dat
 def test_overlays_and_figure_2_show_every_image_at_its_size(evaluated):
     folder, _ = evaluated
     pictures = folder / "evaluation" / "val"
-    names = checkpoint.load_config(folder)["split"]["val"]
+    names = checkpoint.load_options(folder).sets.val
     assert sorted(f.stem for f in (pictures / "overlays").iterdir()) == sorted(names)
     assert {Image.open(f).size for f in (pictures / "overlays").iterdir()} == {(64, 64)}
     width, height = Image.open(pictures / "figure2.png").size
@@ -189,3 +190,18 @@ def test_a_place_where_nothing_may_be_written_is_one_sentence(evaluated, tiny_da
 def test_help_tells_measuring_from_any_image(tmp_path):
     text = run("evaluate.py", "--help", cwd=tmp_path).stdout
     assert "\nmeasure:\n" in text and "\nany image:\n" in text and "None" not in text and "False" not in text
+
+
+def test_the_papers_values_stand_beside_real_images_only(tiny_run, tmp_path):
+    real = run("evaluate.py", tiny_run, "--split", "val", cwd=tmp_path)
+    assert " paper" in real.stdout and "89.0" in real.stdout
+    copied = shutil.copytree(tiny_run, tmp_path / "run")
+    options = checkpoint.load_options(copied)
+    painted = shutil.copytree(options.data_folder, tmp_path / "painted")
+    (painted / phantom.MARKER).write_text("{}")
+    checkpoint.save_options(copied, replace(options, data=str(painted)))
+    result = run("evaluate.py", copied, "--split", "val", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert " paper" not in result.stdout and "89.0" not in result.stdout
+    written = json.loads((copied / "evaluation" / "val" / "table.json").read_text())
+    assert {entry["paper"] for entry in written["summary"]} == {None}

@@ -19,10 +19,10 @@ def column(title):
 
 def test_figures_are_means_over_the_images_they_are_about():
     rows = [row(0, dsc=0.5), row(1, dsc=0.7), row(2, True, dsc=0.1), row(3, True, class_correct=True)]
-    assert scores.figure(rows, column("benign DSC")).value == pytest.approx(0.6)
-    assert scores.figure(rows, column("malignant DSC")).value == pytest.approx(0.1)
-    assert scores.figure(rows, column("class ACC %")).value == 100
-    assert scores.figure(rows, column("pixel ACC %")) is None
+    assert scores.estimate(rows, column("benign DSC")).value == pytest.approx(0.6)
+    assert scores.estimate(rows, column("malignant DSC")).value == pytest.approx(0.1)
+    assert scores.estimate(rows, column("class ACC %")).value == 100
+    assert scores.estimate(rows, column("pixel ACC %")) is None
 
 
 def two_fields(numbered_by):
@@ -32,13 +32,13 @@ def two_fields(numbered_by):
 
 def test_the_interval_of_two_visual_fields_is_theirs():
     # draws of two fields are (0, 0), (0, 1), (1, 0), (1, 1): a quarter of the means is 0.2, a quarter 0.8
-    found = scores.figure(two_fields(lambda k: k // 5), column("benign DSC"))
+    found = scores.estimate(two_fields(lambda k: k // 5), column("benign DSC"))
     assert found == pytest.approx((0.5, 0.2, 0.8))
 
 
 def test_a_bootstrap_over_images_would_be_caught():
     """The planted mistake of the test above: every image a field of its own."""
-    found = scores.figure(two_fields(lambda k: k), column("benign DSC"))
+    found = scores.estimate(two_fields(lambda k: k), column("benign DSC"))
     assert found.value == 0.5 and found.low > 0.25 and found.high < 0.75
 
 
@@ -71,18 +71,18 @@ def test_pooled_columns_are_the_object_metrics_of_all_images_as_one():
         truth = metrics.instances_from_mask(truth)
         sample = Sample("train_1", np.zeros((45, 63, 3), np.uint8), truth, False, None, field)
         network = Saying(p_gland=found[None].astype(float))
-        rows.append(scores.score(network, sample, network.said))
+        rows.append(scores.measure(network, sample, network.said))
         objects.append(metrics.compare_objects(metrics.instances_from_mask(found), truth))
     for name in ("F1", "Dice", "Hausdorff"):
         of = getattr(metrics, f"object_{name.lower()}")
-        assert scores.figure(rows, column(f"object {name}, pooled")).value == pytest.approx(of(*objects), rel=1e-12)
+        assert scores.estimate(rows, column(f"object {name}, pooled")).value == pytest.approx(of(*objects), rel=1e-12)
         mean = np.mean([of(o) for o in objects])
-        assert scores.figure(rows, column(f"object {name}")).value == pytest.approx(mean, rel=1e-12)
+        assert scores.estimate(rows, column(f"object {name}")).value == pytest.approx(mean, rel=1e-12)
 
 
 def test_each_crop_and_the_image_have_their_class_counted():
     sample = Sample("train_1", np.zeros((60, 60, 3), np.uint8), np.zeros((60, 60), np.int32), True, None, 0)
     for q, right in (([[0.2, 0.8]], True), ([[0.8, 0.2]], False)):
         network = Saying(q=np.array(q))
-        found = scores.score(network, sample, network.said)
+        found = scores.measure(network, sample, network.said)
         assert found["class_correct"] == right and found["crops_correct"] == 4 * right

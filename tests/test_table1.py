@@ -32,13 +32,13 @@ def column(title):
 
 
 def test_all_five_systems_get_one_protocol():
-    configs = [job.config for job in jobs.plan(options("--split-by", "image", "--iterations", "100"), [])]
-    assert [c["network"] for c in configs] == ["alexnet", "class", "unet", "seg", "joint"]
-    assert {(c["pretrain"], c["iterations"]) for c in configs} == {(0, 100)}
+    runs = [job.options for job in jobs.plan(options("--split-by", "image", "--iterations", "100"), [])]
+    assert [o.network for o in runs] == ["alexnet", "class", "unet", "seg", "joint"]
+    assert {(o.pretrain, o.iterations) for o in runs} == {(0, 100)}
     same = ("batch", "schedule", "warmup", "clip", "scale", "augment", "seed", "split_by")
-    assert all(len({c[name] for c in configs}) == 1 for name in same)
-    assert [c["crop"] for c in configs] == [224, 160, 160, 160, 160]  # AlexNet's input has one size
-    alexnet, *others = ((c["solver"], c["rate"], c["momentum"], c["decay"]) for c in configs)
+    assert all(len({getattr(o, name) for o in runs}) == 1 for name in same)
+    assert [o.crop for o in runs] == [224, 160, 160, 160, 160]  # AlexNet's input has one size
+    alexnet, *others = ((o.solver, o.rate, o.momentum, o.decay) for o in runs)
     assert len(set(others)) == 1 and alexnet == ("adam", 1e-4, 0.9, 1e-2)
 
 
@@ -50,9 +50,9 @@ def test_folds_splits_and_ablations_multiply():
 
 def test_every_ablation_changes_what_it_says_and_nothing_else():
     plan = jobs.plan(options("--split-by", "visual_field", "--ablations"), [])
-    joint = next(job.config for job in plan if job.title == "Multi-Loss-Joint")
+    joint = next(job.options.as_json() for job in plan if job.title == "Multi-Loss-Joint")
     for job in plan[5:]:
-        changed = {name for name in joint if job.config[name] != joint[name]}
+        changed = {name for name in joint if job.options.as_json()[name] != joint[name]}
         assert changed == set(jobs.ABLATIONS[job.title])
 
 
@@ -63,7 +63,7 @@ def test_every_way_to_split_has_its_heading():
 
 
 def test_training_options_hold_for_all_networks():
-    assert {job.config["batch"] for job in jobs.plan(options(), ["--batch", "7"])} == {7}
+    assert {job.options.batch for job in jobs.plan(options(), ["--batch", "7"])} == {7}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,9 @@ def test_what_is_named_twice_is_done_once():
 
 
 def test_a_diverged_network_says_so_in_its_row():
-    text = table.markdown([*entries(), table.Entry("visual_field", "AlexNet", [], 60.0, "diverged: loss nan")], [], "h")
+    paper = table.PAPER_BY_TITLE["AlexNet"]
+    diverged = table.Entry("visual_field", "AlexNet", [], 60.0, "diverged: loss nan", paper)
+    text = table.markdown([*entries(), diverged], [], "h")
     assert "| AlexNet | - *83.0* | - | - | - | diverged |" in text
 
 
@@ -89,7 +91,7 @@ def entries():
     seg = [r | {"class_correct": None, "dsc": r["dsc"] - 0.1, "pixel_accuracy": 0.9} for r in joint]
     one = [row(k, k % 2 == 1, class_correct=k < 3) for k in range(6)]
     named = ("Multi-Loss-Class", one), ("Multi-Loss-Seg", seg), ("Multi-Loss-Joint", joint)
-    return [table.Entry("visual_field", title, rows, 120.0) for title, rows in named]
+    return [table.Entry("visual_field", title, rows, 120.0, paper=table.PAPER_BY_TITLE[title]) for title, rows in named]
 
 
 def test_markdown_shows_ours_beside_the_papers():
@@ -97,6 +99,13 @@ def test_markdown_shows_ours_beside_the_papers():
     joint = next(line for line in lines if line.startswith("| Multi-Loss-Joint"))
     assert "100.0 [100.0, 100.0] *89.0*" in joint and joint.endswith("| 2 |")
     assert "*0.76*" in joint
+
+
+def test_beside_phantom_images_the_paper_is_not_named():
+    painted = [entry._replace(paper={}) for entry in entries()]
+    text = table.markdown(painted, [], "heading")
+    assert "paper" not in text and "*" not in text
+    assert {line["paper"] for line in csv.DictReader(io.StringIO(table.as_csv(painted)))} == {""}
 
 
 def test_the_comparison_says_who_wins_and_by_how_much():
@@ -165,7 +174,7 @@ def test_a_whole_table_is_made_and_made_again_without_training(folder, tmp_path,
     first = capsys.readouterr().out
     assert "| Multi-Loss-Class |" in first and "| Multi-Loss-Seg |" in first
     assert {"table1.csv", "table1.md", "table1.png"} <= {p.name for p in tmp_path.iterdir()}
-    monkeypatch.setattr(runner, "prepared", None)  # nothing may be trained any more
+    monkeypatch.setattr(runner, "begin", None)  # nothing may be trained any more
     assert command.main(given) == 0
     assert capsys.readouterr().out == first
 

@@ -295,7 +295,7 @@ def test_help_groups_its_options_and_gives_their_defaults(tmp_path):
     assert groups == ["options", "data", "network", "loss", "training", "run"]
     text = " ".join(result.stdout.split())
     default, paper = (RECIPES[name] for name in ("default", "paper"))
-    steps = f"(default: {default['iterations']}; synthetic set: {PHANTOM['iterations']}; paper: {paper['iterations']})"
+    steps = f"(default: {default['iterations']}; phantom set: {PHANTOM['iterations']}; paper: {paper['iterations']})"
     for shown in (steps, f"(default: {default['lam']}; paper: 0.5)", "seconds between checkpoints"):
         assert shown in text
     assert "None" not in text and "default: True" not in text and "SUPPRESS" not in text
@@ -303,7 +303,7 @@ def test_help_groups_its_options_and_gives_their_defaults(tmp_path):
 
 def completed(*options):
     c = complete(parser().parse_args(["--data", "images", *options]))
-    return c["solver"], c["rate"], c["momentum"], c["clip"]
+    return c.solver, c.rate, c.momentum, c.clip
 
 
 def test_a_solver_brings_what_it_needs_and_what_is_given_wins():

@@ -1,5 +1,7 @@
 """The network in the package: there, small, and able to do on painted tissue it has not seen what it was trained for."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,8 +10,8 @@ from scripts import run
 from gland.data import Sample
 from gland.data.tissue import paint
 from gland.errors import InputError
-from gland.evaluation.scores import predict
 from gland.inference import trained
+from gland.inference.predict import predict
 from gland.metrics import dice
 from gland.networks import build
 from gland.training import checkpoint
@@ -34,16 +36,16 @@ def test_it_segments_tissue_that_it_has_not_seen(samples):
 
 
 def test_an_untrained_network_would_not(samples):
-    assert overlap(build(checkpoint.load_config(trained.FOLDER)), samples) < 0.75
+    assert overlap(build(checkpoint.load_options(trained.FOLDER)), samples) < 0.75
 
 
 def test_it_is_small_and_says_nothing_of_the_machine_it_was_made_on():
     assert (trained.FOLDER / "best.npz").stat().st_size < trained.LARGEST
-    assert set(checkpoint.load_config(trained.FOLDER)) == set(checkpoint.NETWORK)
+    assert set(json.loads((trained.FOLDER / "config.json").read_text())) == set(checkpoint.NETWORK)
 
 
 def test_a_run_on_other_images_is_not_passed_on(tiny_run):
-    with pytest.raises(InputError, match="only a network of the synthetic set"):
+    with pytest.raises(InputError, match="only a network of the phantom set"):
         trained.keep(tiny_run)
 
 

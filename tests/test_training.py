@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from gland.files import held
 from gland.ops.host import threads
 from gland.training import checkpoint, validation
 from gland.training.loop import Diverged, Interrupted, Training, first_nonfinite
-from gland.training.options import complete, parser
+from gland.training.options import Sets, complete, parser
 
 
 def samples(count=6):
@@ -33,7 +34,7 @@ def settings(*options):
     given = "--width 1 --batch 2 --crop 32 --pretrain 3 --iterations 5 --log-every 2 --validate-every 4 --device cpu"
     c = complete(parser().parse_args([*given.split(), *options]))
     names = [s.name for s in samples()]
-    return c | {"data": "made up", "split": {"by": "image", "train": names[:4], "val": names[4:], "test": []}}
+    return replace(c, data="made up", split=Sets(by="image", train=names[:4], val=names[4:], test=[]))
 
 
 def training(folder, *options):

@@ -30,15 +30,15 @@ def main() -> None:
     if len(sys.argv) != 2:
         raise InputError("name one run folder, such as runs/joint-phantom")
     run = Path(sys.argv[1])
-    config = checkpoint.load_config(run, ("data", "split"))
-    if not (Path(config["data"]) / data.phantom.MARKER).exists():
-        raise InputError(f"{run} was trained on {config['data']}, not on the synthetic set; its pictures stay private")
+    options = checkpoint.load_options(run, ("data", "split"))
+    if not data.phantom.is_phantom(options.data_folder):
+        raise InputError(f"{run} was trained on {options.data}, not on the phantom set; its pictures stay private")
     small(run / "curves.png", "curves")
     small(run / "evaluation" / "test" / "figure2.png", "figure2")
     overlays = run / "evaluation" / "test" / "overlays"
-    grades = {sample.name: sample.malignant for sample in data.read(config["data"])}
+    grades = {sample.name: sample.malignant for sample in data.read(options.data_folder)}
     for malignant, name in ((False, "benign"), (True, "malignant")):
-        first = next(n for n in config["split"]["test"] if grades[n] == malignant)
+        first = next(n for n in options.sets.test if grades[n] == malignant)
         small(overlays / f"{first}.png", f"overlay-{name}", WIDTH // 2)
 
 

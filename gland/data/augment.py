@@ -45,7 +45,8 @@ def augment(
     sample: Sample, rng: np.random.Generator, recipe: Recipe, size: int = WINDOW
 ) -> tuple[np.ndarray, np.ndarray]:
     """One random window of a resized sample: image (size, size, 3) float32 in 0..255, instances (size, size) int32."""
-    i, j = random_corner(rng, *sample.image.shape[:2], size, recipe.quadrant)
+    h, w = sample.image.shape[:2]
+    i, j = random_corner(rng, h, w, size, recipe.quadrant)
     places = sampling_places(rng, recipe, size)
     places += np.array([i, j], np.float32)[:, None, None]
     image, instances = resample(sample.image, sample.instances, places)

@@ -38,8 +38,9 @@ def scatter(rng: np.random.Generator, weight: np.ndarray, room: int) -> np.ndarr
 
 
 def stamp(
-    target, places: np.ndarray, direction: np.ndarray, stamps: list, rng, strength, disorder: float = 0.0
-) -> None:
+    target: np.ndarray, places: np.ndarray, direction: np.ndarray, stamps: list, rng: np.random.Generator,
+    strength: tuple[float, float], disorder: float = 0.0,
+) -> None:  # fmt: skip
     """Each place receives the maximum of what is there and a random stamp, turned to the direction there; in place.
 
     strength: the range of the factor of a stamp. disorder: standard deviation of its angle, radians.
@@ -55,7 +56,9 @@ def stamp(
             np.maximum(patch, amount * stamps[kind][turn], out=patch)
 
 
-def nuclei_stamps(rng, short: float, long: float, vesicular: bool = False) -> list[list[np.ndarray]]:
+def nuclei_stamps(
+    rng: np.random.Generator, short: float, long: float, vesicular: bool = False
+) -> list[list[np.ndarray]]:
     """Eight nuclei in every direction, long axis along it, chromatin texture; vesicular: pale with a dark rim."""
 
     def look(r: np.ndarray, texture: np.ndarray) -> np.ndarray:
@@ -65,12 +68,12 @@ def nuclei_stamps(rng, short: float, long: float, vesicular: bool = False) -> li
     return _stamps(rng, short, long, look)
 
 
-def cell_stamps(rng, short: float, long: float) -> list[list[np.ndarray]]:
+def cell_stamps(rng: np.random.Generator, short: float, long: float) -> list[list[np.ndarray]]:
     """Eight smooth blobs: mucin of goblet cells, small lumens."""
     return _stamps(rng, short, long, lambda r, texture: np.clip((1.05 - r) * 3.5 + 0.15 * texture * (r < 1), 0, 1))
 
 
-def _stamps(rng, short: float, long: float, look: Callable) -> list[list[np.ndarray]]:
+def _stamps(rng: np.random.Generator, short: float, long: float, look: Callable) -> list[list[np.ndarray]]:
     half = int(long * 1.7) + 2
     rows, columns = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float32)
     kinds = []

@@ -47,7 +47,7 @@ def random_corner(
     return i0 + _start(rng, h, size), j0 + _start(rng, w, size)
 
 
-def _start(rng, n, size):
+def _start(rng: np.random.Generator, n: int, size: int) -> int:
     return int(rng.integers(n - size + 1)) if n >= size else (n - size) // 2
 
 

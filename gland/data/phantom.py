@@ -1,4 +1,4 @@
-"""A synthetic stand-in for Warwick-QU, in its very layout: painted visual fields cut into tiles, masks and Grade.csv.
+"""The phantom set, a painted stand-in for Warwick-QU in its very layout: visual fields cut into tiles, masks and Grade.csv.
 
 It is the built-in default data set. The same (images, seed) gives the same files on the same machine.
 """
@@ -80,6 +80,11 @@ def write(folder: str | Path, images: int | Mapping[str, int] = IMAGES, seed: in
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+def is_phantom(folder: Path) -> bool:
+    """Whether the images of a folder are painted."""
+    return (folder / MARKER).exists()
 
 
 def samples() -> tuple[Path, list[Sample]]:

@@ -6,7 +6,7 @@ groups are dealt out, the largest first, each to the set that it brings nearest 
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,14 +43,14 @@ def folds(samples: Sequence[Sample], k: int = 5, by: str = "visual_field", seed:
     ]
 
 
-def choose_split(samples: list[Sample], config: dict[str, Any]) -> Split:
-    """The split or the fold that the configuration asks for, of the part "train" of the data set."""
+def choose_split(
+    samples: Sequence[Sample], source: str, by: str, seed: int, fold: int | None = None, k: int = 5
+) -> Split:
+    """The split, or fold `fold` of k, of the part "train" of the data set at source. Raises InputError."""
     train = [s for s in samples if s.part == "train"]
     if not train:
-        raise InputError(f"{config['data']} has no training images (train_N); training needs that part")
-    if config["fold"] is None:
-        return split(train, config["split_by"], config["seed"])
-    return folds(train, config["folds"], config["split_by"], config["seed"])[config["fold"]]
+        raise InputError(f"{source} has no training images (train_N); training needs that part")
+    return split(train, by, seed) if fold is None else folds(train, k, by, seed)[fold]
 
 
 def choose(samples: Sequence[Sample], names: Sequence[str]) -> list[Sample]:
@@ -61,7 +61,9 @@ def choose(samples: Sequence[Sample], names: Sequence[str]) -> list[Sample]:
     return [found[name] for name in names]
 
 
-def _with_validation(samples: Sequence[Sample], groups: list[list[int]], test: list[str], rng) -> Split:
+def _with_validation(
+    samples: Sequence[Sample], groups: list[list[int]], test: list[str], rng: np.random.Generator
+) -> Split:
     rest = [group for group in groups if samples[group[0]].name not in test]
     if len(rest) < 2:
         raise InputError("a fold leaves one group to train and to validate on; there are too few groups for folds.")
@@ -72,15 +74,14 @@ def _with_validation(samples: Sequence[Sample], groups: list[list[int]], test: l
 def _groups(samples: Sequence[Sample], by: str, at_least: int) -> list[list[int]]:
     """Indices of the samples, gathered by what must not be separated."""
     if by == "image":
-        keys = list(range(len(samples)))
+        keys: list[int] = list(range(len(samples)))
     elif by == "visual_field":
-        keys = [s.visual_field for s in samples]
-        if None in keys:
-            keys = find_visual_fields([s.image for s in samples])
+        known = [s.visual_field for s in samples if s.visual_field is not None]
+        keys = known if len(known) == len(samples) else find_visual_fields([s.image for s in samples])
     elif by == "patient":
-        keys = [s.patient for s in samples]
-        if None in keys:
-            raise InputError(f"{samples[keys.index(None)].name} has no patient number; split by visual_field instead.")
+        if unknown := [s.name for s in samples if s.patient is None]:
+            raise InputError(f"{unknown[0]} has no patient number; split by visual_field instead.")
+        keys = [s.patient for s in samples if s.patient is not None]
     else:
         raise InputError(f"{by!r} is no way to split; choose from {', '.join(BY)}.")
     groups = defaultdict(list)
@@ -91,7 +92,9 @@ def _groups(samples: Sequence[Sample], by: str, at_least: int) -> list[list[int]
     return list(groups.values())
 
 
-def _deal(samples: Sequence[Sample], groups: list[list[int]], shares: Sequence[float], rng) -> list[list[str]]:
+def _deal(
+    samples: Sequence[Sample], groups: list[list[int]], shares: Sequence[float], rng: np.random.Generator
+) -> list[list[str]]:
     """The names dealt out to len(shares) sets, groups whole, none empty.
 
     A group goes where the sum over sets and classes of (count / wanted count - 1)^2 ends smallest; ties go by chance.

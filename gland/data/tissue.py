@@ -46,7 +46,9 @@ def paint_stroma(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[np.n
     return hematoxylin, eosin
 
 
-def paint_glands(rng, hematoxylin: np.ndarray, eosin: np.ndarray, anatomy: Anatomy, style: Style) -> None:
+def paint_glands(
+    rng: np.random.Generator, hematoxylin: np.ndarray, eosin: np.ndarray, anatomy: Anatomy, style: Style
+) -> None:
     """Cytoplasm, goblet cells, lumens with some debris, nuclei; in place."""
     instances, depth, lumen, direction = anatomy
     shape = depth.shape
@@ -83,7 +85,8 @@ def paint_glands(rng, hematoxylin: np.ndarray, eosin: np.ndarray, anatomy: Anato
     row *= (depth > 4) * (ndimage.gaussian_filter(open_lumen, 3) < 0.1) * (pale < 0.6)
     for pleomorphism, share in ((1.0, 1.0), (0.85, 0.6)):
         places = scatter(rng, share * row > rng.random(shape, np.float32), style.nuclei_spacing)
-        stamps = nuclei_stamps(rng, *(pleomorphism * a for a in style.nucleus), vesicular=style is MALIGNANT)
+        short, long = (pleomorphism * a for a in style.nucleus)
+        stamps = nuclei_stamps(rng, short, long, vesicular=style is MALIGNANT)
         stamp(hematoxylin, places, direction, stamps, rng, (1.0, 1.6), style.disorder)
     dead = scatter(rng, (debris > 0.35) & (style is MALIGNANT), 16)
     stamp(hematoxylin, dead, direction, nuclei_stamps(rng, 2.0, 2.8), rng, (0.8, 1.3))

@@ -127,7 +127,7 @@ def release_warnings(samples: Sequence[Sample]) -> list[str]:
 
 def _image_files(folder: Path, parts: Sequence[str]) -> dict[str, Path]:
     """name -> image file, ordered by part and number."""
-    images = {}
+    images: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
         match = NAME.fullmatch(file.stem)
         if match and match[1] in parts and file.suffix.lower() in SUFFIXES:
@@ -135,8 +135,8 @@ def _image_files(folder: Path, parts: Sequence[str]) -> dict[str, Path]:
                 raise InputError(f"{folder} holds both {images[file.stem].name} and {file.name}; remove one.")
             images[file.stem] = file
 
-    def order(name):
-        part, number = NAME.fullmatch(name).groups()
+    def order(name: str) -> tuple[int, int]:
+        part, number = name.split("_")
         return PARTS.index(part), int(number)
 
     return {name: images[name] for name in sorted(images, key=order)}
@@ -164,9 +164,9 @@ def _decode(file: Path, mode: str | None = None) -> tuple[np.ndarray, str]:
     try:
         with Image.open(file) as image:
             image.load()
-            if mode and image.mode not in DEEP:  # Pillow would clip those to white
-                image = image.convert(mode)
-            return np.asarray(image), image.mode
+            deep = image.mode in DEEP  # Pillow would clip those to white
+            picture = image.convert(mode) if mode and not deep else image
+            return np.asarray(picture), picture.mode
     except FileNotFoundError:
         raise InputError(f"{file} does not exist.") from None
     except Image.DecompressionBombError:

@@ -9,19 +9,19 @@ import platform
 import re
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_info
 
 import gland
-from gland import backend
+from gland import backend, console
 from gland.doctor import memory
 from gland.errors import InputError
 from gland.networks import NETWORKS
 from gland.ops.device import launch
 from gland.ops.host import threads
-from gland.training.options import complete, parser
+from gland.training.options import Options, complete, parser
 
 # extra of this package -> CUDA version that the driver must know, first driver that does, and the CuPy package
 EXTRAS = {"gpu13": (13000, "580", "cupy-cuda13x"), "gpu": (12000, "525", "cupy-cuda12x")}
@@ -93,7 +93,7 @@ def examine(options: argparse.Namespace) -> int:
     wrong, free = _device()
     _print("The GPU", wrong if isinstance(wrong, list) else [("usable", f"no: {wrong}")])
     need = memory.need(settings)
-    _print(f"A run of {' '.join(f'--{name} {settings[name]}' for name in DEVICE_PART)}", _needs(need))
+    _print(f"A run of {' '.join(f'--{name} {getattr(settings, name)}' for name in DEVICE_PART)}", _needs(need))
     if isinstance(wrong, str):
         print(f"\nTo use a GPU: {advice(driver(), wrong)}")
         return 1 if options.device == "gpu" else 0
@@ -153,13 +153,13 @@ def _needs(need: memory.Need) -> list[tuple[str, str]]:
     ]
 
 
-def _settings(options: argparse.Namespace) -> dict[str, Any]:
+def _settings(options: argparse.Namespace) -> Options:
     given = [f"--{name}={getattr(options, name)}" for name in DEVICE_PART if getattr(options, name) is not None]
     return complete(parser().parse_args(given))
 
 
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m gland.doctor", description=__doc__)
+    p = argparse.ArgumentParser(prog=console.program("doctor"), description=__doc__)
     p.add_argument("--network", choices=NETWORKS, help="as for train.py; default: joint")
     p.add_argument("--width", type=int, metavar="W", help="channels of the first stage; default: train.py's")
     p.add_argument("--crop", type=int, metavar="PX", help="training window, pixels; default: train.py's")

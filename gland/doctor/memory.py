@@ -14,12 +14,12 @@ import numpy as np
 from gland import ops
 from gland.data.crops import resized
 from gland.errors import InputError
-from gland.networks import build
+from gland.networks import Network, build
 from gland.networks.alexnet import AT_ONCE
-from gland.networks.base import Objective
 from gland.ops.device import launch
 from gland.training.loop import TOTALS
-from gland.training.solver import SOLVERS
+from gland.training.options import Options
+from gland.training.solver import SOLVERS, Solver
 
 Array = Any
 WHOLE_IMAGE = (522, 775)  # Warwick-QU's usual size, rows and columns
@@ -63,7 +63,8 @@ class CountedArray(np.ndarray):
 
 
 def _count_kernel(*launched: Any) -> None:
-    CountedArray.ledger.kernels += 1
+    if CountedArray.ledger is not None:
+        CountedArray.ledger.kernels += 1
 
 
 launch.register(CountedArray, _count_kernel)
@@ -95,17 +96,17 @@ class Need(NamedTuple):
         return self.fixed + max(self.step, self.image)
 
 
-def need(config: dict[str, Any]) -> Need:
-    """What a run of this configuration (gland.training.options.complete) needs. Raises InputError where it cannot run at all."""
-    network = build(config)
-    step, inputs, solver = prepare(network, config, CountedArray)
+def need(options: Options) -> Need:
+    """What a run of these options needs. Raises InputError where it cannot run at all."""
+    network = build(options)
+    step, inputs, solver = prepare(network, options, CountedArray)
     held = sum(a.nbytes for a in vars(solver).values() if isinstance(a, np.ndarray))
     fixed = 2 * network.flat.nbytes + held + UPLOADS * sum(a.nbytes for a in inputs)
     try:
         with counting() as training:
             step()
         with counting() as image:
-            _segment(network, config)
+            _segment(network, options)
     except MemoryError as error:
         raise InputError(
             "a run of this size is beyond even this machine's address space; reduce --batch, --crop or --width"
@@ -113,7 +114,9 @@ def need(config: dict[str, Any]) -> Need:
     return Need(network.flat.size, fixed, training.peak, image.peak, training.kernels)
 
 
-def prepare(network: Any, config: dict[str, Any], kind: type) -> tuple[Callable[[], None], tuple[Array, ...], Any]:
+def prepare(
+    network: Network, options: Options, kind: type[np.ndarray]
+) -> tuple[Callable[[], None], tuple[Array, ...], Solver]:
     """A training step of a network moved to arrays of this kind, ready to be called, the batch that it reads, its solver."""
     for layer in network.layers.values():
         for name in layer.names:
@@ -121,26 +124,29 @@ def prepare(network: Any, config: dict[str, Any], kind: type) -> tuple[Callable[
                 setattr(layer, attribute, getattr(layer, attribute).view(kind))
     network.flat, network.flat_grad = network.flat.view(kind), network.flat_grad.view(kind)
     network.set_rng(np.random.default_rng(0) if network.random else None)
-    solver = SOLVERS[config["solver"]](network, config["momentum"], config["decay"], config["clip"] or None)
-    n, crop = config["batch"], config["crop"]
+    solver = SOLVERS[options.solver](network, options.momentum, options.decay, options.clip or None)
+    n, crop = options.batch, options.crop
     shapes = ((n, crop, crop, 3), np.float32), ((n, crop, crop), np.float32), ((n,), np.int64), ((1,), np.float32)
+    images: Array
+    mask: Array
+    label: Array
+    rate: Array
     images, mask, label, rate = (np.zeros(shape, dtype).view(kind) for shape, dtype in shapes)
+    totals: Array
     x, totals = images.transpose(0, 3, 1, 2), np.zeros(TOTALS).view(kind)
 
     def step() -> None:
         network.zero_grad()
-        losses = network.loss_and_grad(
-            x, mask, label, Objective(config["lam"], config["loss"], config["prior_gradient"])
-        )
+        losses = network.loss_and_grad(x, mask, label, options.objective)
         solver.step(rate)
         ops.tally(totals, losses, mask, label)
 
     return step, (x, mask, label, rate), solver
 
 
-def _segment(network: Any, config: dict[str, Any]) -> None:
-    if config["network"] == "alexnet":
-        n, h, w = AT_ONCE, config["crop"], config["crop"]
+def _segment(network: Network, options: Options) -> None:
+    if options.network == "alexnet":
+        n, h, w = AT_ONCE, options.crop, options.crop
     else:
         n = 1
         h, w = (size + -size % network.multiple for size in resized(WHOLE_IMAGE, network.scale))

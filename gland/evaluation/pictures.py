@@ -1,4 +1,4 @@
-"""Pictures of a run: training curves, the paper's Figure 2, outlines over an image, the priors of every pooling layer."""
+"""Pictures of a run: training curves, and the paper's Figure 2."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,24 +75,9 @@ def figure2(examples: Sequence[tuple[Sample, Prediction]]) -> Figure:
     return figure
 
 
-def _caption(sample, prediction):
+def _caption(sample: Sample, prediction: Prediction) -> str:
     truth = "malignant" if sample.malignant else "benign"
     if prediction.q is None:
         return f"{sample.name}\n{truth}"
     kind = "malignant" if prediction.q[0, 1] > 0.5 else "benign"
     return f"{sample.name}, {truth}\nQ: {kind} {prediction.q[0].max():.2f}"
-
-
-def priors(image: np.ndarray, prediction: Prediction) -> Figure:
-    """The image, the map n_k of every pooling layer, and their combination f."""
-    maps = [(f"pool {k}, {n.shape[1]} x {n.shape[2]}", n[0]) for k, n in enumerate(prediction.f_k, 1)]
-    figure = Figure(figsize=(2.3 * (len(maps) + 2), 2.6), layout="constrained")
-    axes = figure.subplots(1, len(maps) + 2)
-    axes[0].imshow(image)
-    axes[0].set_title("image", fontsize=9)
-    for axis, (title, m) in zip(axes[1:], [*maps, ("f", prediction.f[0])], strict=True):
-        axis.imshow(m, cmap="magma", vmin=0)
-        axis.set_title(title, fontsize=9)
-    for axis in axes:
-        axis.set_axis_off()
-    return figure

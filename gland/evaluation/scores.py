@@ -1,4 +1,4 @@
-"""From predictions to figures: the scores of one image, and what a set of images adds up to, with intervals.
+"""From predictions to measurements: of one image, and what a set of images adds up to, with intervals.
 
 Protocol: an image is resized to the scale of the network's training and predicted whole; the gland probabilities are brought
 back to the image's own size bilinearly, and a pixel is gland where P_g > P_b (Eq. 6). All is measured there, against
@@ -16,14 +16,14 @@ from gland.data import Sample, quadrants, resize, to_input
 from gland.inference import glands
 from gland.inference.predict import predict
 from gland.metrics import compare_objects, dice, object_dice, object_f1, object_hausdorff, pixel_accuracy, relabelled
-from gland.networks import Prediction
+from gland.networks import Network, Prediction
 
-Row = dict[str, Any]  # the scores of one image, as JSON can hold them
+Row = dict[str, Any]  # what was measured of one image, as JSON can hold it
 DRAWS = 2000
 
 
-def score(network: Any, sample: Sample, prediction: Prediction, settings: glands.Settings = glands.OFF) -> Row:
-    """All scores of one image. settings: post-processing of the glands before the object metrics."""
+def measure(network: Network, sample: Sample, prediction: Prediction, settings: glands.Settings = glands.OFF) -> Row:
+    """All that is measured of one image. settings: post-processing of the glands before the object metrics."""
     row: Row = {
         "name": sample.name,
         "part": sample.part,
@@ -34,6 +34,7 @@ def score(network: Any, sample: Sample, prediction: Prediction, settings: glands
         row["q_malignant"] = float(prediction.q[0, 1])
         row["class_correct"] = bool(prediction.q[0].argmax()) == bool(sample.malignant)
         crops = network.predict(to_input([crop.image for crop in quadrants(resize(sample, network.scale))]))
+        assert crops.q is not None
         row["crops_correct"] = int((crops.q.argmax(axis=1) == int(sample.malignant)).sum())
     if prediction.p_gland is not None:
         mask, truth = prediction.gland_mask()[0], sample.instances > 0
@@ -57,12 +58,12 @@ def score(network: Any, sample: Sample, prediction: Prediction, settings: glands
     return {k: v for k, v in row.items() if not (isinstance(v, float) and np.isnan(v))}
 
 
-def choose_settings(network: Any, val: Sequence[Sample], tta: bool = False) -> glands.Settings:
+def choose_settings(network: Network, val: Sequence[Sample], tta: bool = False) -> glands.Settings:
     """The post-processing that is best for the validation images; none for a network without a map, or without images."""
     if network.kind == "class" or not val:
         return glands.OFF
     bar = partial(tqdm, leave=False, dynamic_ncols=True)
-    maps = [predict(network, s, tta).p_gland[0] for s in bar(val, desc="validation", unit="image")]
+    maps = [predict(network, s, tta).gland_probability()[0] for s in bar(val, desc="validation", unit="image")]
     return choose(maps, [s.instances for s in val], progress=partial(bar, desc="post-processing"))[0]
 
 
@@ -71,12 +72,16 @@ def _separate(instances: np.ndarray) -> np.ndarray:
     return relabelled(instances) if len(np.unique(instances[instances > 0])) == 1 else instances
 
 
+Ratio = tuple[Callable[[Row], float], Callable[[Row], float]]
+Sums = list[tuple[np.ndarray, np.ndarray]]
+
+
 class Column(NamedTuple):
-    """A figure over a set of images: the mean of one or two ratios, each sum of part(row) / sum of whole(row)."""
+    """What is measured over a set of images: the mean of one or two ratios, each sum of part(row) / sum of whole(row)."""
 
     title: str
-    ratios: tuple[tuple[Callable[[Row], float], Callable[[Row], float]], ...]
-    needs: str  # the score without which an image has no part in it
+    ratios: tuple[Ratio, ...]
+    needs: str  # the entry without which an image has no part in it
     digits: int = 3
     better: int = 1  # -1: smaller is better
 
@@ -94,7 +99,7 @@ def _mean(
 
 
 def _both_sides(title: str, name: str, area: str, **rest: Any) -> Column:
-    def ratio(side):
+    def ratio(side: str) -> Ratio:
         return (lambda r: r[f"{side}_{name}"], lambda r: r[f"{side}_{area}"])
 
     return Column(title, (ratio("segmented"), ratio("truth")), "truth_area", **rest)
@@ -125,7 +130,7 @@ MORE_COLUMNS = (
     _both_sides("object Hausdorff, pooled", "hausdorff", "known_area", digits=1, better=-1),
 )  # fmt: skip
 
-# Table 1 of the paper, 18 test images at random.
+# Table 1 of the paper: probably 18 test images, drawn at random.
 PAPER: dict[str, dict[str, float]] = {
     "alexnet": {CLASS: 83.0},
     "class": {CLASS: 83.0},
@@ -135,8 +140,8 @@ PAPER: dict[str, dict[str, float]] = {
 }
 
 
-class Figure(NamedTuple):
-    """A figure and the bounds of its 95 % interval."""
+class Estimate(NamedTuple):
+    """A value and the bounds of its 95 % interval."""
 
     value: float
     low: float
@@ -147,25 +152,25 @@ class Figure(NamedTuple):
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
-def figure(rows: Sequence[Row], column: Column) -> Figure | None:
-    """The column over these images, with its bootstrap interval; None where they have no such score."""
+def estimate(rows: Sequence[Row], column: Column) -> Estimate | None:
+    """The column over these images, with its bootstrap interval; None where they have no such entry."""
     fields, ratios = _sums(rows, column)
     if not all(whole.sum() for _, whole in ratios):
         return None
-    return Figure(float(_value(ratios)), *_interval(_drawn(len(fields), ratios)))
+    return Estimate(_value(ratios), *_interval(_drawn(len(fields), ratios)))
 
 
-def difference(rows: Sequence[Row], base: Sequence[Row], column: Column) -> Figure | None:
-    """figure(rows) - figure(base) on the same images, the same visual fields drawn for both. None if either is."""
+def difference(rows: Sequence[Row], base: Sequence[Row], column: Column) -> Estimate | None:
+    """estimate(rows) - estimate(base) on the same images, the same visual fields drawn for both. None if either is."""
     fields, ratios = _sums(rows, column)
     base_fields, base_ratios = _sums(base, column)
     if fields != base_fields or not all(whole.sum() for _, whole in (*ratios, *base_ratios)):
         return None
     drawn = _drawn(len(fields), ratios) - _drawn(len(fields), base_ratios)
-    return Figure(float(_value(ratios) - _value(base_ratios)), *_interval(drawn))
+    return Estimate(_value(ratios) - _value(base_ratios), *_interval(drawn))
 
 
-def _sums(rows, column):
+def _sums(rows: Sequence[Row], column: Column) -> tuple[list[str], Sums]:
     """The visual fields of these images, and each ratio's two sums within every field."""
     fields = sorted({str(row["visual_field"]) for row in rows})
     ratios = [(np.zeros(len(fields)), np.zeros(len(fields))) for _ in column.ratios]
@@ -178,11 +183,11 @@ def _sums(rows, column):
     return fields, ratios
 
 
-def _value(ratios):
-    return np.mean([part.sum() / whole.sum() for part, whole in ratios])
+def _value(ratios: Sums) -> float:
+    return float(np.mean([part.sum() / whole.sum() for part, whole in ratios]))
 
 
-def _drawn(fields, ratios):
+def _drawn(fields: int, ratios: Sums) -> np.ndarray:
     """The column for DRAWS bootstrap samples, each of as many visual fields as there are, drawn with replacement.
 
     Images of one visual field are alike, so drawing single images would give intervals that are too narrow.
@@ -192,7 +197,7 @@ def _drawn(fields, ratios):
         return np.mean([times @ part / (times @ whole) for part, whole in ratios], axis=0)
 
 
-def _interval(drawn):
+def _interval(drawn: np.ndarray) -> tuple[float, float]:
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return float(low), float(high)
 
@@ -236,7 +241,7 @@ def choose(
     for name in progress(list(CANDIDATES)):
         at_start, before = getattr(start, name), best
         for value in sorted(CANDIDATES[name], key=lambda v: abs(v - at_start)):
-            candidate = before._replace(**{name: value})
+            candidate = before._replace(**{name: value})  # type: ignore[arg-type]
             if candidate != before and (found := mean_score(candidate)) > best_score:
                 best, best_score = candidate, found
     return best, best_score

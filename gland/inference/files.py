@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,6 +13,7 @@ from gland.errors import InputError
 from gland.files import write_atomic
 from gland.inference import glands, large
 from gland.inference.predict import predict
+from gland.networks import Network
 from gland.tables import aligned
 from gland.training import checkpoint
 
@@ -43,7 +45,7 @@ def segment_files(
     ]
     lines = []
     for file, image in zip(files, images, strict=True):
-        if hasattr(network, "margin") and large.is_large(image):
+        if network.margin is not None and large.is_large(image):
             lines.append(_segment_large(network, file, image, folder / f"{Path(file).stem}_mask.png", tta))
             continue
         image = image[:, :]
@@ -64,7 +66,7 @@ def segment_files(
     return f"{table}\n\nwritten to {folder}: {masks}, NAME_overlay.png"
 
 
-def _kept_settings(run):
+def _kept_settings(run: Path) -> glands.Settings:
     path = run / "postprocess.json"
     if not path.exists():
         return glands.OFF
@@ -74,12 +76,12 @@ def _kept_settings(run):
         raise InputError(f"{path} cannot be read ({error}); delete it and evaluate the run again") from error
 
 
-def _segment_large(network, file, image, target, tta):
+def _segment_large(network: Network, file: str, image: Any, target: Path, tta: bool | None) -> list[str]:
     if tta:
         raise InputError(f"{file} is longer than {large.LARGEST} pixels, where --tta is not offered; leave it out")
     with tqdm(desc=Path(file).name, unit="tile", dynamic_ncols=True) as bar:
 
-        def progress(done, of):
+        def progress(done: int, of: int) -> None:
             bar.total = of
             bar.update()
 
@@ -87,7 +89,7 @@ def _segment_large(network, file, image, target, tta):
     return [Path(file).name, *_verdict(q), "-", "-" if share is None else f"{100 * share:.1f}"]
 
 
-def _verdict(q):
+def _verdict(q: np.ndarray | None) -> tuple[str, str]:
     if q is None:
         return "-", "-"
     return "malignant" if q[0, 1] > q[0, 0] else "benign", f"{q[0].max():.3f}"

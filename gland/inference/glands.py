@@ -78,7 +78,7 @@ def separate(mask: np.ndarray, radius: float) -> np.ndarray:
     return _renumbered(instances)
 
 
-def _grow(seeds, region, distance, radius):
+def _grow(seeds: np.ndarray, region: np.ndarray, distance: np.ndarray, radius: float) -> np.ndarray:
     """seeds spread over region, through pixels of one whole level of distance after the other, downwards."""
     for level in range(int(np.ceil(radius)) - 1, -1, -1):
         allowed = region & (distance > level)

@@ -18,6 +18,7 @@ from gland.data.sample import FLAT, to_input
 from gland.errors import InputError
 from gland.files import write_atomic
 from gland.inference.tiling import CORE, Tiled
+from gland.networks import Network
 
 LARGEST = 1550  # pixels along the longer side: twice Warwick-QU's
 SCALE = (500 / 522, 500 / 775)  # rows, columns
@@ -89,7 +90,7 @@ def colour_statistics(image: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def segment(
-    network: Any, image: Any, target: Path, core: int = CORE, progress: Callable[[int, int], None] | None = None
+    network: Network, image: Any, target: Path, core: int = CORE, progress: Callable[[int, int], None] | None = None
 ) -> tuple[np.ndarray | None, float | None]:
     """Class scores (1, 2) and gland share of a large image; its mask, 255 where gland, goes to the PNG file target.
 
@@ -144,7 +145,7 @@ class Png:
         """rows (h, width) uint8"""
         filtered = np.zeros((len(rows), rows.shape[1] + 1), np.uint8)  # each row after its filter type, 0: none
         filtered[:, 1:] = rows
-        if data := self._deflate.compress(filtered):
+        if data := self._deflate.compress(filtered.tobytes()):
             self._chunk(b"IDAT", data)
 
     def close(self) -> None:

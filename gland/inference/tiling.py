@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gland import backend, ops, prior
-from gland.networks import MultiLoss
+from gland.networks import MultiLoss, Network
 from gland.networks.base import reflected
 from gland.networks.classifier import Classifier
 
@@ -52,10 +52,13 @@ class Tiled:
     prepare: (h, w, 3) pixels of a tile -> the network's input (1, 3, h, w). core: a multiple of the network's `multiple`.
     """
 
-    def __init__(self, network: Any, image: Any, prepare: Callable[[np.ndarray], np.ndarray], core: int = CORE) -> None:
+    def __init__(
+        self, network: Network, image: Any, prepare: Callable[[np.ndarray], np.ndarray], core: int = CORE
+    ) -> None:
         if core < network.multiple or core % network.multiple:
             raise ValueError(f"a core of {core} pixels is not a multiple of {network.multiple}")
-        self.network, self.image, self.prepare, self.core = network, image, prepare, core
+        assert network.margin is not None
+        self.network, self.image, self.prepare, self.core, self.margin = network, image, prepare, core, network.margin
         self.size = image.shape[:2]
         self.padded = tuple(n + -n % network.multiple for n in self.size)  # as network.predict pads
         self.classifies = network.kind in ("class", "joint")
@@ -68,6 +71,7 @@ class Tiled:
         net = self.network
         if not self.classifies:
             return Whole(None, 0, [])
+        assert isinstance(net, MultiLoss)
         total, peaks = np.zeros((1, 2)), None
         for core, read in self._tiles():
             _, cache = net.classifier.forward(self._input(read))
@@ -108,6 +112,7 @@ class Tiled:
     def _maps(self, cache: Any, label: int) -> list[Array]:
         """c_k of a tile, (1, 1, h_k, w_k), as if the score were a sum over positions and not a mean of the tile's."""
         net, z = self.network, cache.pooled
+        assert isinstance(net, MultiLoss)
         logits = ops.like(np.zeros((1, 2), z[-1].dtype), z[-1])
         da = prior.margin_score_grad(logits, ops.like(np.array([label]), z[-1])) * (z[-1].shape[2] * z[-1].shape[3])
         g, _ = net.classifier.pooling_gradients(da, cache)
@@ -119,7 +124,7 @@ class Tiled:
 
     def _spans(self, axis: int) -> list[tuple[slice, slice]]:
         """Middle and whole of the tiles along an axis of the padded image."""
-        n, margin = self.padded[axis], self.network.margin
+        n, margin = self.padded[axis], self.margin
         starts = range(0, n, self.core)
         middles = [slice(i, min(i + self.core, n)) for i in starts]
         return [(m, slice(max(m.start - margin, 0), min(m.stop + margin, n))) for m in middles]

@@ -1,4 +1,4 @@
-"""The network in the package: trained on the synthetic set alone, so that `evaluate.py --image FILE` works at once.
+"""The network in the package: trained on the phantom set alone, so that `evaluate.py --image FILE` works at once.
 
     python train.py --out RUN && python -m gland.inference.trained RUN
 
@@ -20,10 +20,10 @@ LARGEST = 10_000_000  # bytes of weights
 
 
 def keep(run: Path) -> None:
-    """Put the network of an evaluated run on the synthetic set into the package. Raises InputError."""
-    config = checkpoint.load_config(run, ("data",))
-    if Path(config["data"]).name != "phantom-data":
-        raise InputError(f"{run} was trained on {config['data']}; only a network of the synthetic set may be passed on")
+    """Put the network of an evaluated run on the phantom set into the package. Raises InputError."""
+    options = checkpoint.load_options(run, ("data",))
+    if options.data_folder.name != "phantom-data":
+        raise InputError(f"{run} was trained on {options.data}; only a network of the phantom set may be passed on")
     if (run / "best.npz").stat().st_size > LARGEST:
         raise InputError(f"{run}/best.npz has more than {LARGEST:,} bytes; train one of smaller --width")
     for name in ("best.npz", "postprocess.json"):
@@ -32,14 +32,15 @@ def keep(run: Path) -> None:
     FOLDER.mkdir(exist_ok=True)
     for name in ("best.npz", "postprocess.json"):
         shutil.copyfile(run / name, FOLDER / name)
-    kept = {name: config[name] for name in checkpoint.NETWORK}  # nothing of the machine that it was made on
+    kept = {name: getattr(options, name) for name in checkpoint.NETWORK}  # nothing of the machine that it was made on
     write_text(FOLDER / "config.json", json.dumps(kept, indent=2) + "\n")
 
 
 def main() -> None:
     """python -m gland.inference.trained RUN"""
-    parser = console.Parser(prog="python -m gland.inference.trained", description=__doc__.split("\n")[0])
-    parser.add_argument("run", metavar="RUN", help="run folder of the synthetic set")
+    description = "Put the network of an evaluated run on the phantom set into the package."
+    parser = console.Parser(prog="python -m gland.inference.trained", description=description)
+    parser.add_argument("run", metavar="RUN", help="run folder of the phantom set")
     keep(Path(parser.parse_args().run))
     print(f"{FOLDER} holds it now")
 

@@ -1,4 +1,10 @@
-"""The layers, one short file each. gland/layers/base.py states the protocol that they all follow."""
+"""The layers, one short file each.
+
+base.py        the protocol that they all follow: forward, input_grad, backward, tangent, second_order
+conv.py        Conv2d, ConvReLU; deconv.py: Deconv2d; linear.py: Linear
+pool.py        MaxPool2d, AvgPool2d, GlobalAvgPool; upsample.py: bilinear, nearest
+activation.py  ReLU, Dropout; softmax.py: Softmax, LogSoftmax; lrn.py: LocalResponseNorm; flatten.py: Flatten
+"""
 
 from gland.layers.activation import Dropout, ReLU
 from gland.layers.base import Layer, start_small

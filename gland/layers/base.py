@@ -13,13 +13,14 @@ Parameters and their gradients live on the layer; activations never do, so a lay
 run twice. Gradients only add; `zero_grad` is the one place that assigns.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gland import ops
 
 Array = Any  # numpy.ndarray, or a device array with the same interface
+AnyLayer = TypeVar("AnyLayer", bound="Layer")
 Window = int | tuple[int, int]  # rows and columns, a single number for both
 
 
@@ -28,6 +29,10 @@ class Layer:
 
     names: tuple[str, ...] = ()
     output = False  # whether it gives the logits; what it gives is hidden from the loss otherwise
+    w: Array
+    b: Array
+    dw: Array
+    db: Array
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
@@ -41,6 +46,18 @@ class Layer:
             value = ops.parameter(value)
             setattr(self, name, value)
             setattr(self, "d" + name, np.zeros_like(value))
+
+    def forward(self, x: Array) -> tuple[Array, Any]:
+        raise NotImplementedError
+
+    def input_grad(self, dy: Array, cache: Any, /) -> Array:
+        raise NotImplementedError
+
+    def backward(self, dy: Array, cache: Any, /) -> Array:
+        raise NotImplementedError
+
+    def tangent(self, tx: Array, cache: Any, /) -> Array:
+        raise NotImplementedError
 
     def second_order(self, tx: Array, dy: Array, cache: Any) -> Array | None:
         """Nothing to add where y is piecewise linear in x and there are no weights."""
@@ -57,7 +74,7 @@ def he_normal(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, dty
     return (rng.standard_normal(shape) * np.sqrt(2 / fan_in)).astype(dtype)
 
 
-def start_small(layer: Layer) -> Layer:
+def start_small(layer: "AnyLayer") -> "AnyLayer":
     """The layer that gives the logits, its weights a tenth of what He's rule says: the first loss is then that of a coin,
     and the first gradients, which know nothing yet, do not throw the features off (measured in docs/results.md)."""
     layer.w *= layer.w.dtype.type(0.1)

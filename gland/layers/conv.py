@@ -59,26 +59,26 @@ class ConvReLU(Conv2d):
         x: Array
         y: Array
 
-    def forward(self, x: Array) -> tuple[Array, Cache]:
+    def forward(self, x: Array) -> tuple[Array, Any]:
         y = ops.conv_relu(x, self.w, self.b, self.geo)
         return y, self.Cache(x, y)
 
-    def input_grad(self, dy: Array, cache: Cache) -> Array:
+    def input_grad(self, dy: Array, cache: Any) -> Array:
         return ops.conv_relu_x(dy, cache.y, self.w, self.geo, cache.x.shape[2:])
 
-    def backward(self, dy: Array, cache: Cache) -> Array:
+    def backward(self, dy: Array, cache: Any) -> Array:
         dx, dw, db = ops.conv_relu_backward(cache.x, cache.y, dy, self.w, self.geo)
         self.dw += dw
         self.db += db
         return dx
 
-    def weight_grad(self, dy: Array, cache: Cache) -> None:
+    def weight_grad(self, dy: Array, cache: Any) -> None:
         dw, db = ops.conv_relu_w(cache.x, cache.y, dy, self.geo, self.kernel_size)
         self.dw += dw
         self.db += db
 
-    def tangent(self, tx: Array, cache: Cache) -> Array:
+    def tangent(self, tx: Array, cache: Any) -> Array:
         return ops.relu_x(super().tangent(tx, cache), cache.y)
 
-    def second_order(self, tx: Array, dy: Array, cache: Cache) -> None:
+    def second_order(self, tx: Array, dy: Array, cache: Any) -> None:
         super().second_order(tx, ops.relu_x(dy, cache.y), cache)

@@ -30,10 +30,11 @@ class Deconv2d(Layer):
         self._own(w=he_normal((c, o, *kernel_size), fan_in, rng, dtype), b=np.zeros(o, dtype))
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        return tuple(
+        h, w = (
             (n - 1) * self.geo.stride - 2 * self.geo.pad + k + self.output_pad
             for n, k in zip(size, self.kernel_size, strict=True)
         )
+        return h, w
 
     def forward(self, x: Array) -> tuple[Array, Cache]:
         y = ops.conv_x(x, self.w, self.geo, self.output_size(x.shape[2:]))

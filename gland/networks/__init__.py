@@ -1,57 +1,50 @@
-"""The networks: multiloss, of two halves, classifier and segmenter, the paper's; alexnet and unet are its baselines."""
+"""The networks. The paper's is multiloss, of two halves, classifier and segmenter; alexnet and unet are its baselines.
 
-from typing import Any
+classifier.py  five stages, the class logits, Eq. (3)'s backward pass and the second-order pass
+segmenter.py   the classifier mirrored: from z_K, Q, the image and f to a map
+multiloss.py   both joined by the prior: Eq. (5), its whole gradient, Eq. (6)
+alexnet.py     as published; unet.py likewise
+base.py        Network: layers by name, parameters in one buffer; Prediction, Losses, Objective, Architecture
+"""
 
 from gland.errors import InputError
 from gland.networks.alexnet import SMALLEST, AlexNet
-from gland.networks.base import Losses, Network, Objective, Prediction
+from gland.networks.base import Architecture, Losses, Network, Objective, Prediction
 from gland.networks.multiloss import KINDS, MultiLoss
 from gland.networks.unet import UNet
 
 __all__ = [
-    "NETWORKS",
-    "WIDTHS",
-    "AlexNet",
-    "Losses",
-    "MultiLoss",
-    "Network",
-    "Objective",
-    "Prediction",
-    "UNet",
-    "build",
-]
+    "NETWORKS", "WIDTHS", "AlexNet", "Architecture", "Losses", "MultiLoss", "Network", "Objective", "Prediction", "UNet", "build",
+]  # fmt: skip
 
 NETWORKS = ("alexnet", "unet", *KINDS)
-WIDTHS = {"alexnet": 96, "unet": 16} | dict.fromkeys(
-    KINDS, 16
-)  # channels of the first layer unless a run says otherwise
+WIDTHS = dict.fromkeys(NETWORKS, 16) | {"alexnet": 96}  # channels of the first layer unless a run says otherwise
 
 
-def build(config: dict[str, Any]) -> Any:
-    """The network that a run's configuration names, freshly initialised from its seed. Raises InputError."""
-    network = _build(config)
-    network.scale = config.get("scale", 0.0)
+def build(design: Architecture) -> Network:
+    """The network that a run's options name, freshly initialised from its seed. Raises InputError."""
+    network = _build(design)
+    network.scale = design.scale
     return network
 
 
-def _build(config):
-    if config["network"] not in NETWORKS:
-        raise InputError(f"there is no network {config['network']!r}; choose one of {', '.join(NETWORKS)}")
-    width = config["width"]
-    if config["network"] == "alexnet":
-        if width % 6:
-            raise InputError(f"--width is {width}; AlexNet needs a multiple of 6, as published 96")
-        if config["crop"] < SMALLEST:
-            raise InputError(f"--crop is {config['crop']}; AlexNet needs at least {SMALLEST} pixels, as published 224")
-        return AlexNet(width, config["crop"], config["seed"])
-    if config["network"] == "unet":
-        return UNet(width, config["seed"])
+def _build(design: Architecture) -> Network:
+    if design.network not in NETWORKS:
+        raise InputError(f"there is no network {design.network!r}; choose one of {', '.join(NETWORKS)}")
+    if design.network == "alexnet":
+        if design.width % 6:
+            raise InputError(f"--width is {design.width}; AlexNet needs a multiple of 6, as published 96")
+        if design.crop < SMALLEST:
+            raise InputError(f"--crop is {design.crop}; AlexNet needs at least {SMALLEST} pixels, as published 224")
+        return AlexNet(design.width, design.crop, design.seed)
+    if design.network == "unet":
+        return UNet(design.width, design.seed)
     return MultiLoss(
-        config["network"],
-        width=width,
-        skip=config["skip"],
-        prior_kind=config["prior"],
-        use_prior=config.get("use_prior", True),
-        use_scores=config.get("use_scores", True),
-        seed=config["seed"],
+        design.network,
+        design.width,
+        skip=design.skip,
+        prior_kind=design.prior,
+        use_prior=design.use_prior,
+        use_scores=design.use_scores,
+        seed=design.seed,
     )

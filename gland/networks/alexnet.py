@@ -83,6 +83,7 @@ class AlexNet(Network):
     def backward(self, da: Array, caches: list[Any]) -> None:
         """Adds dL/dw to every parameter's gradient; da (N, 2)."""
         conv1, *above = self.layers.values()
+        assert isinstance(conv1, ConvReLU)
         for layer, cache in zip(reversed(above), reversed(caches), strict=False):
             da = layer.backward(da, cache)
         conv1.weight_grad(da, caches[0])
@@ -113,7 +114,7 @@ class AlexNet(Network):
         return Prediction(np.stack(q), None, None, ())
 
     def _mean_scores(self, image: np.ndarray, places: list[tuple[int, int]]) -> np.ndarray:
-        total = 0
+        total: Any = 0
         for start in range(0, len(places), AT_ONCE):
             some = places[start : start + AT_ONCE]
             windows = np.stack([image[:, i : i + self.size, j : j + self.size] for i, j in some])

@@ -1,6 +1,7 @@
 """What every network shares: its layers by name, and all parameters in one flat buffer beside all gradients."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +23,12 @@ class Prediction(NamedTuple):
 
     def gland_mask(self) -> np.ndarray:
         """Eq. (6): gland where P_g > P_b, which is P_g > 1/2; (N, H, W) bool. A tie is background."""
-        assert self.p_gland is not None, "a network without a segmenter has no mask"
-        return self.p_gland > 0.5
+        return self.gland_probability() > 0.5
+
+    def gland_probability(self) -> np.ndarray:
+        """P_g (N, H, W) of a network that has a segmenter."""
+        assert self.p_gland is not None
+        return self.p_gland
 
 
 class Losses(NamedTuple):
@@ -34,6 +39,21 @@ class Losses(NamedTuple):
     loss_segmentation: Array | None
     logits: Array | None  # (N, 2)
     seg_logits: Array | None  # (N, 2, H, W)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """What a network is built from, and the scale of the images that it sees: those options of a run that outlive training."""
+
+    network: str  # a name of gland.networks.NETWORKS
+    width: int  # channels of the first layer
+    skip: bool = True
+    prior: str = "gradient"
+    use_prior: bool = True
+    use_scores: bool = True
+    scale: float = 0.0  # gland/data/crops.py
+    seed: int = 0
+    crop: int = 224  # side of a training window, pixels; AlexNet sees nothing else
 
 
 class Objective(NamedTuple):
@@ -82,6 +102,10 @@ class Network:
     rng: np.random.Generator | None = None
     random = False  # whether loss_and_grad draws from rng
     scale = 0.0  # of the images that it was trained on, and so of those it is asked about; see gland/data/crops.py
+
+    def forward(self, x: Array) -> Any:
+        """What the network computes of x (N, 3, H, W), and what its backward pass needs."""
+        raise NotImplementedError
 
     def loss_and_grad(
         self, x: Array, mask: Array | None, malignant: Array | None, objective: Objective = Objective()

@@ -50,7 +50,8 @@ class Stage:
         dy = dy if dfeatures is None else ops.add(dy, dfeatures)
         dy = self.conv2.backward(dy, cache.conv2)
         if first:
-            return self.conv1.weight_grad(dy, cache.conv1)
+            self.conv1.weight_grad(dy, cache.conv1)
+            return None
         return self.conv1.backward(dy, cache.conv1)
 
     def second_order(self, tx: Array, sent: tuple[Array, Array], cache: Cache) -> Array:
@@ -75,7 +76,9 @@ class Classifier:
     def __init__(self, widths: tuple[int, ...], rng: np.random.Generator, dtype: Any, with_head: bool = True) -> None:
         channels = (3, *widths)
         self.stages = [Stage(c, o, rng, dtype) for c, o in pairwise(channels)]
-        self.head = start_small(Conv2d(widths[-1], 2, 1, rng=rng, dtype=dtype)) if with_head else None
+        self.with_head = with_head
+        if with_head:
+            self.head = start_small(Conv2d(widths[-1], 2, 1, rng=rng, dtype=dtype))
         self.mean = GlobalAvgPool()
 
     def layers(self) -> dict[str, Layer]:
@@ -83,7 +86,7 @@ class Classifier:
         for k, stage in enumerate(self.stages, 1):
             named[f"classifier.stage{k}.conv1"] = stage.conv1
             named[f"classifier.stage{k}.conv2"] = stage.conv2
-        if self.head is not None:
+        if self.with_head:
             named["classifier.score"] = self.head
         return named
 
@@ -94,7 +97,7 @@ class Classifier:
             x, cache = stage.forward(x)
             caches.append(cache)
             pooled.append(x)
-        if self.head is None:
+        if not self.with_head:
             return None, self.Cache(caches, pooled, None, None)
         y, head = self.head.forward(x)
         a, mean = self.mean.forward(y)
@@ -107,7 +110,7 @@ class Classifier:
         """
         sent_head = self.mean.input_grad(da, cache.mean)
         g = [self.head.input_grad(sent_head, cache.head)]
-        sent_stages = [None]  # nothing goes into stage 1: the pass stops at z_1
+        sent_stages: list[Any] = [None]  # nothing goes into stage 1: the pass stops at z_1
         for stage, stage_cache in zip(self.stages[:0:-1], cache.stages[:0:-1], strict=True):
             dx, sent = stage.input_grad(g[0], stage_cache)
             g.insert(0, dx)
@@ -134,7 +137,7 @@ class Classifier:
         dfeatures: list[Array | None] | None = None,
     ) -> None:  # fmt: skip
         """da (N, 2) or None; dpooled, dfeatures: per stage, gradients that reached z_k and the features from elsewhere."""
-        none = [None] * len(self.stages)
+        none: list[Array | None] = [None] * len(self.stages)
         dpooled, dfeatures = dpooled or none, dfeatures or none
         dz = None
         if da is not None:

@@ -30,10 +30,10 @@ class Pass(NamedTuple):
     label: Array | None = None  # the class l whose score Eq. (3) differentiates
     f: Array | None = None
     f_k: tuple[Array, ...] | list[Array] = ()
-    prior_cache: prior.Cache | None = None  # None where f was given
+    prior_cache: Any = None  # prior.Cache; None where f was given
     sent: Any = None  # what Eq. (3)'s pass sent into each layer
     seg_logits: Array | None = None
-    segmenter: Segmenter.Cache | None = None
+    segmenter: Any = None  # Segmenter.Cache
 
 
 class MultiLoss(Network):
@@ -159,7 +159,11 @@ class MultiLoss(Network):
         x (N, 3, H, W), mask S (N, H, W) in {0, 1}, malignant (N,) in {0, 1}. Where the prior is absent f is 1.
         """
         passed = self.forward(x, malignant)
-        loss_class = loss_segmentation = da = dseg = df = None
+        loss_class: Any = None
+        loss_segmentation: Any = None
+        da: Any = None
+        dseg: Any = None
+        df: Any = None
         if self.kind != "seg":
             loss_class = loss.class_loss(passed.logits, malignant)
             da = loss.class_loss_grad(passed.logits, malignant)

@@ -48,7 +48,10 @@ class Level:
     def backward(self, dy: Array, cache: Cache, first: bool = False) -> Array | None:
         """dx, or None for the level whose x is the image."""
         dy = self.conv2.backward(self.drop.backward(dy, cache.drop), cache.conv2)
-        return self.conv1.weight_grad(dy, cache.conv1) if first else self.conv1.backward(dy, cache.conv1)
+        if first:
+            self.conv1.weight_grad(dy, cache.conv1)
+            return None
+        return self.conv1.backward(dy, cache.conv1)
 
 
 class Pass(NamedTuple):
@@ -88,6 +91,7 @@ class UNet(Network):
     def forward(self, x: Array, rng: np.random.Generator | None = None) -> tuple[Array, Pass]:
         """Logits (N, 2, H, W), and what the backward pass needs."""
         passed, features = Pass([], [], [], [], None), []
+        cache: Any
         for k, level in enumerate(self.down):
             if k > 0:
                 x, cache = self.pool.forward(x)
@@ -105,9 +109,10 @@ class UNet(Network):
 
     def backward(self, dlogits: Array, passed: Pass) -> None:
         """Adds dL/dw to every parameter's gradient; dlogits (N, 2, H, W)."""
-        dy, dfeatures = self.head.backward(dlogits, passed.head), []
+        dy: Any = self.head.backward(dlogits, passed.head)
+        dfeatures = []
         for k in range(LEVELS - 2, -1, -1):
-            both = self.up[k].backward(dy, passed.up[k])
+            both: Any = self.up[k].backward(dy, passed.up[k])
             dskip, dy = ops.split(both, [both.shape[1] // 2] * 2)
             dy = self.deconvs[k].backward(dy, passed.deconvs[k])
             dfeatures.append(dskip)

@@ -298,7 +298,7 @@ def adam_update(
 
 
 def tally(totals: Array, losses: Any, mask: Array | None, label: Array) -> None:
-    """In place: add a step's figures to totals (7,), float64, which live where the losses do; gland/ops/host/update.py."""
+    """In place: add what a step is logged by to totals (7,), float64, where the losses live; gland/ops/host/update.py."""
     _room(totals).tally(totals, losses, mask, label)
 
 

@@ -315,7 +315,7 @@ def adam_update(
     w -= rate * (m / (np.sqrt(s) + epsilon) + decay * w)
 
 
-def tally(totals: Array, losses: Any, mask: Array | None, label: Array) -> None:
+def tally(totals: Array, losses: Any, mask: Array, label: Array) -> None:
     logits, s = losses.logits, losses.seg_logits
     right = np.nan if logits is None else np.mean(logits.argmax(axis=1) == label)
     pixels = np.nan if s is None else np.mean((s[:, 0] > s[:, 1]) == (mask > 0))

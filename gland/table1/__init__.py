@@ -2,5 +2,5 @@
 
 jobs.py    which networks are trained, each with its options
 runner.py  trains and tests them one after the other, and goes on where it was stopped
-report.py  CSV, Markdown, picture
+table.py   CSV, Markdown, picture
 """

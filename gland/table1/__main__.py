@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from gland.console import Parser, call
+from gland.console import Parser, call, program
 from gland.data.splits import BY
 from gland.errors import Interrupted
 from gland.table1 import jobs, runner
@@ -14,13 +14,13 @@ DEFAULT_OUT = "runs/table1"
 def parser() -> Parser:
     """The options, with each one's default and unit in its help."""
     p = Parser(
-        prog="python -m gland.table1",
+        prog=program("table1"),
         description="Train and test all five networks of the paper's Table 1 under one protocol. "
         "Stopped, the same command goes on where it was.",
         epilog="Any training option of train.py may follow, such as --batch 8, and holds for all networks.",
         allow_abbrev=False,  # train.py's --fold is not --folds
     )
-    p.add_argument("--data", metavar="DIR", help="folder of Warwick-QU as released; none: the synthetic set")
+    p.add_argument("--data", metavar="DIR", help="folder of Warwick-QU as released; none: the phantom set")
     p.add_argument("--out", metavar="DIR", default=DEFAULT_OUT, help="folder for the runs and the tables")
     p.add_argument(
         "--networks", nargs="+", choices=tuple(jobs.SYSTEMS), default=list(jobs.SYSTEMS), help="which networks"

@@ -6,11 +6,13 @@ steps, and choice of checkpoint on the validation images. The exception is AlexN
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gland.console import command
 from gland.errors import InputError
-from gland.training.options import complete, parser
+from gland.training.options import Options, complete, parser
 
 SYSTEMS = {
     "alexnet": "AlexNet",
@@ -41,7 +43,7 @@ class Job(NamedTuple):
 
     title: str  # as the table names it
     split: str  # "visual_field", "image" or "glas"
-    config: dict[str, Any]
+    options: Options
     folder: Path
 
 
@@ -52,7 +54,7 @@ def plan(options: argparse.Namespace, training_options: Sequence[str]) -> list[J
     """
     given = [o.split("=")[0] for o in training_options if o.startswith("--")]
     if wrong := [o for o in given if any(own.startswith(o) for own in OURS)]:  # abbreviated ones too
-        raise InputError(f"{wrong[0]} is what the table varies or sets itself; see python -m gland.table1 --help")
+        raise InputError(f"{wrong[0]} is what the table varies or sets itself; see {command('table1')} --help")
     splits = ("glas",) if options.protocol == "glas" else dict.fromkeys(options.split_by)
     folds = [None] if options.folds is None or options.protocol == "glas" else list(range(max(1, options.folds)))
     # (of a number of folds below 2 at least one job is planned: options.complete then says what is wrong with it)
@@ -68,7 +70,10 @@ def plan(options: argparse.Namespace, training_options: Sequence[str]) -> list[J
     return jobs
 
 
-def _job(title, network, changes, split, fold, options, training_options):
+def _job(
+    title: str, network: str, changes: dict[str, Any], split: str, fold: int | None,
+    options: argparse.Namespace, training_options: Sequence[str],
+) -> Job:  # fmt: skip
     arguments = [
         *training_options,
         *("--data", str(options.data), "--network", network),
@@ -76,7 +81,7 @@ def _job(title, network, changes, split, fold, options, training_options):
         *("--split-by", "visual_field" if split == "glas" else split),
         *(() if fold is None else ("--fold", str(fold), "--folds", str(options.folds))),
     ]
-    settings = complete(parser().parse_args(arguments)) | changes
+    settings = replace(complete(parser().parse_args(arguments)), **changes)
     name = title.lower().replace(" ", "-").replace(".", "")
     parts = [split, *(() if fold is None else (f"fold{fold}",)), name]
     return Job(title, split, settings, Path(options.out).joinpath(*parts))

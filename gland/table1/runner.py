@@ -4,6 +4,7 @@ stopped goes on to the bits of one that was not, and one that is finished is not
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from gland.errors import Diverged, InputError
 from gland.evaluation import scores
 from gland.files import write_text
 from gland.inference.predict import predict
+from gland.networks import Network
 from gland.table1 import table
 from gland.table1.jobs import ABLATIONS, Job
 from gland.training import checkpoint
-from gland.training.loop import prepared
+from gland.training.loop import begin
 
 SCORES = "scores.json"
 GLAS_PARTS = ("testA", "testB")
@@ -42,7 +44,7 @@ def run(jobs: Sequence[Job], options: argparse.Namespace) -> str:
             result = _train(job, split, samples, source) if result is None else result
             _score(job, split, samples, options.tta, result)
         results[job.folder] = _read(done)
-        text = table.write(folder, *_entries(jobs, results), _heading(options, source))
+        text = table.write(folder, *_entries(jobs, results, Path(source)), _heading(options, source))
     return text
 
 
@@ -59,7 +61,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _train(job: Job, split: data.Split, samples: list[data.Sample], source: str | Path) -> dict[str, Any]:
     """Train one network. Returns what its scores.json says of the training."""
-    training = prepared(job.config, job.folder, source, samples, split)
+    training = begin(job.options, job.folder, source, samples, split)
     if (job.folder / "last.npz").exists():
         training.restore()
     result: dict[str, Any] = {"rows": [], "note": ""}
@@ -74,18 +76,18 @@ def _train(job: Job, split: data.Split, samples: list[data.Sample], source: str 
 def _score(job: Job, split: data.Split, samples: list[data.Sample], tta: bool, result: dict[str, Any]) -> None:
     """Write the scores of a trained network beside what is known of its training; of one that diverged there are none."""
     if not result["note"]:
-        network = checkpoint.load_network(job.folder, "best", job.config["device"])
+        network = checkpoint.load_network(job.folder, "best", job.options.device)
         result |= _test(network, data.choose(samples, split.val), data.choose(samples, split.test), tta)
     write_text(job.folder / SCORES, json.dumps(result | {"tta": tta}, indent=1) + "\n")
     if (job.folder / "best.npz").exists():
         (job.folder / "last.npz").unlink(missing_ok=True)  # AlexNet's holds 0.5 GB, and nothing is left to resume
 
 
-def _test(network: Any, val: list[data.Sample], test: list[data.Sample], tta: bool) -> dict[str, Any]:
+def _test(network: Network, val: list[data.Sample], test: list[data.Sample], tta: bool) -> dict[str, Any]:
     """The scores of every test image, after the post-processing that is best for the validation images."""
     settings = scores.choose_settings(network, val, tta)
     rows = [
-        scores.score(network, s, predict(network, s, tta), settings)
+        scores.measure(network, s, predict(network, s, tta), settings)
         for s in tqdm(test, desc="testing", unit="image", leave=False)
     ]
     return {"rows": rows, "postprocess": settings._asdict()}
@@ -93,13 +95,14 @@ def _test(network: Any, val: list[data.Sample], test: list[data.Sample], tta: bo
 
 def _split(job: Job, samples: list[data.Sample]) -> data.Split:
     if job.split != "glas":
-        return data.choose_split(samples, job.config)
+        o = job.options
+        return data.choose_split(samples, str(o.data), o.split_by, o.seed, o.fold, o.folds)
     test = [s.name for s in samples if s.part in GLAS_PARTS]
     train = [s for s in samples if s.part == "train"]
     if not test or not train:
         raise InputError("the GlaS protocol needs images of part train and of testA or testB; the folder has not both")
     k = min(GLAS_VALIDATION, len({s.visual_field for s in train}))
-    fold = data.folds(train, k, job.config["split_by"], job.config["seed"])[0]
+    fold = data.folds(train, k, job.options.split_by, job.options.seed)[0]
     return data.Split(fold.train + fold.val, fold.test, test)
 
 
@@ -107,11 +110,10 @@ def _check_same(job: Job, source: str | Path) -> None:
     """A run folder that is there already must have been made by the same options, from the same data."""
     if not (job.folder / "config.json").exists():
         return
-    before = checkpoint.load_config(job.folder)
-    for name, value in (job.config | {"data": str(Path(source).resolve())}).items():
-        if before.get(name) != value:
-            was = before.get(name)
-            raise InputError(f"{job.folder} was made with {name} = {was}, not {value}; choose another --out")
+    before = checkpoint.load_options(job.folder).as_json()
+    for name, value in replace(job.options, data=str(Path(source).resolve())).as_json().items():
+        if before[name] != value:
+            raise InputError(f"{job.folder} was made with {name} = {before[name]}, not {value}; choose another --out")
 
 
 def _left(jobs: Sequence[Job], results: dict[Path, dict[str, Any]]) -> str:
@@ -128,32 +130,38 @@ def _left(jobs: Sequence[Job], results: dict[Path, dict[str, Any]]) -> str:
     return f"about {left / 3600:.1f} hours left" if left > 5400 else f"about {left / 60:.0f} minutes left"
 
 
-def _kind(job: Job) -> tuple:
-    return job.config["network"], job.config["prior_gradient"]
+def _kind(job: Job) -> tuple[str, str]:
+    return job.options.network, job.options.prior_gradient
 
 
-def _entries(jobs, results) -> tuple[list[table.Entry], list[table.Entry]]:
+def _entries(
+    jobs: Sequence[Job], results: dict[Path, dict[str, Any]], source: Path
+) -> tuple[list[table.Entry], list[table.Entry]]:
     """One entry per network and split, the folds' test images together; the ablations apart."""
     gathered: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for job in jobs:
         if job.folder in results:
             gathered.setdefault((job.split, job.title), []).append(results[job.folder])
-    systems, ablations = [], []
+    systems: list[table.Entry] = []
+    ablations: list[table.Entry] = []
+    painted = data.phantom.is_phantom(source)
     for (split, title), of in gathered.items():
         rows = [row for result in of for row in result["rows"]]
         seconds, note = sum(result["seconds"] for result in of), "; ".join({r["note"] for r in of if r["note"]})
         parts = GLAS_PARTS if split == "glas" else (split,)
         for part in parts:
             of_part = [row for row in rows if split != "glas" or row["part"] == part]
-            (ablations if title in ABLATIONS else systems).append(table.Entry(part, title, of_part, seconds, note))
+            paper = {} if painted else table.PAPER_BY_TITLE.get(title, {})
+            entry = table.Entry(part, title, of_part, seconds, note, paper)
+            (ablations if title in ABLATIONS else systems).append(entry)
     return systems, ablations
 
 
-def _heading(options: argparse.Namespace, source: str) -> str:
+def _heading(options: argparse.Namespace, source: str | Path) -> str:
     how = f"{options.folds}-fold cross-validation" if options.folds else "one split into 70, 10 and 20 %"
     how = "training on part train, test on testA and testB" if options.protocol == "glas" else how
     return (
         f"## Table 1 on {Path(source).name}\n\n{options.iterations} steps for every network, {how}. "
         f"{'Predictions are averaged over flips and quarter turns. ' if options.tta else ''}"
-        "The checkpoint and the post-processing of the object figures were chosen on validation images alone."
+        "The checkpoint and the post-processing for the object metrics were chosen on validation images alone."
     )

@@ -2,29 +2,31 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib.figure import Figure
+
 from gland.evaluation.pictures import save
-from gland.evaluation.scores import COLUMNS, MORE_COLUMNS, PAPER, Column, Row, difference, figure
+from gland.evaluation.scores import COLUMNS, MORE_COLUMNS, PAPER, Column, Estimate, Row, difference, estimate
 from gland.files import write_text
 from gland.table1.jobs import SYSTEMS
 
 SPLITS = {
     "visual_field": "split by visual field",
     "patient": "split by patient",
-    "image": "split by image, as the paper; tiles of one visual field stand on both sides, so this leaks",
+    "image": "split by image, probably as the paper; tiles of one visual field stand on both sides, so this leaks",
     "testA": "GlaS protocol, part testA",
     "testB": "GlaS protocol, part testB",
 }
 JOINT = SYSTEMS["joint"]
-PAPER_BY_TITLE = {SYSTEMS[network]: figures for network, figures in PAPER.items()}
+PAPER_BY_TITLE = {SYSTEMS[network]: values for network, values in PAPER.items()}
 
 
 def _glas(f1: float, dice: float, hausdorff: float | None = None) -> dict[str, float]:
-    figures = {"object F1, pooled": f1, "object Dice, pooled": dice, "object Hausdorff, pooled": hausdorff}
-    return {title: value for title, value in figures.items() if value is not None}
+    values = {"object F1, pooled": f1, "object Dice, pooled": dice, "object Hausdorff, pooled": hausdorff}
+    return {title: value for title, value in values.items() if value is not None}
 
 
 # The challenge's winner (Sirinukunwattana et al. 2017), MILD-Net (Graham et al. 2019) and U-Net as compared there; they
@@ -43,7 +45,8 @@ class Entry(NamedTuple):
     title: str
     rows: list[Row]
     seconds: float  # of training
-    note: str = ""  # why there are no scores
+    note: str = ""  # why there is no row
+    paper: dict[str, float] = {}  # the paper's values, by column; none beside phantom images  # noqa: RUF012
 
 
 def write(folder: Path, entries: Sequence[Entry], ablations: Sequence[Entry], heading: str) -> str:
@@ -60,7 +63,8 @@ def markdown(entries: Sequence[Entry], ablations: Sequence[Entry], heading: str)
     """The tables of every split, the ablations, and the comparison in words."""
     parts = [
         heading,
-        "Each cell: ours, its 95 % bootstrap interval over visual fields, and in italics the paper's figure.",
+        "Each cell: ours, its 95 % bootstrap interval over visual fields"
+        + (", and in italics the paper's value." if any(entry.paper for entry in entries) else "."),
     ]
     for split in dict.fromkeys(entry.split for entry in entries):
         of_split = [entry for entry in entries if entry.split == split]
@@ -69,19 +73,19 @@ def markdown(entries: Sequence[Entry], ablations: Sequence[Entry], heading: str)
         base = next((e for e in entries if e.title == JOINT and e.split == ablations[0].split), None)
         parts.append(f"### Ablations of {JOINT}, {SPLITS[ablations[0].split]}")
         if base is not None:
-            parts.append("Each cell: the figure, and its difference to the joint network on the same images.")
+            parts.append("Each cell: the value, and its difference to the joint network on the same images.")
         parts.append(_grid([*([base] if base else []), *ablations], lambda e, c: _ablation_cell(e, base, c)))
     return "\n\n".join(parts) + "\n"
 
 
-def _title(entries):
+def _title(entries: Sequence[Entry]) -> str:
     rows = max((entry.rows for entry in entries), key=len)
     fields = len({row["visual_field"] for row in rows})
     split = SPLITS[entries[0].split]
     return f"### {split[0].upper()}{split[1:]}: {len(rows)} images of {fields} visual fields"
 
 
-def _grid(entries, cell):
+def _grid(entries: Sequence[Entry], cell: Callable[[Entry, Column], str]) -> str:
     columns = _shown(entries)
     lines = [
         "| network | " + " | ".join(c.title for c in columns) + " | training, minutes |",
@@ -95,38 +99,38 @@ def _grid(entries, cell):
             + f" | {entry.note.split(':')[0] or f'{entry.seconds / 60:.0f}'} |"
         )
     for title, by_part in GLAS_PUBLISHED.items():
-        if (figures := by_part.get(entries[0].split)) is not None:
-            cells = [f"*{figures[c.title]}*" if c.title in figures else "-" for c in columns]
+        if (values := by_part.get(entries[0].split)) is not None:
+            cells = [f"*{values[c.title]}*" if c.title in values else "-" for c in columns]
             lines.append(f"| *{title}, published* | " + " | ".join(cells) + " | |")
     return "\n".join(lines)
 
 
-def _shown(entries):
+def _shown(entries: Sequence[Entry]) -> list[Column]:
     """The columns that any entry has; pooled ones, which is what was published, only under the GlaS protocol."""
     pooled = [c for c in MORE_COLUMNS if c.title.endswith("pooled")] if entries[0].split.startswith("test") else []
-    return [c for c in (*COLUMNS, *pooled) if any(figure(e.rows, c) for e in entries)]
+    return [c for c in (*COLUMNS, *pooled) if any(estimate(e.rows, c) for e in entries)]
 
 
-def _cell(entry, column):
-    ours, paper = figure(entry.rows, column), PAPER_BY_TITLE.get(entry.title, {}).get(column.title)
+def _cell(entry: Entry, column: Column) -> str:
+    ours, paper = estimate(entry.rows, column), entry.paper.get(column.title)
     text = "-" if ours is None else ours.text(column.digits)
     return text if paper is None or entry.split.startswith("test") else f"{text} *{paper:.{min(column.digits, 2)}f}*"
 
 
-def _ablation_cell(entry, base, column):
-    ours = figure(entry.rows, column)
+def _ablation_cell(entry: Entry, base: Entry | None, column: Column) -> str:
+    ours = estimate(entry.rows, column)
     if ours is None:
         return "-"
     change = None if base is None or entry is base else difference(entry.rows, base.rows, column)
     return ours.text(column.digits) if change is None else f"{ours.value:.{column.digits}f}, {_signed(change, column)}"
 
 
-def _signed(change, column):
+def _signed(change: Estimate, column: Column) -> str:
     low, high = (f"{bound:+.{column.digits}f}" for bound in change[1:])
     return f"{change.value:+.{column.digits}f} [{low}, {high}]"
 
 
-def _comparisons(entries):
+def _comparisons(entries: Sequence[Entry]) -> list[str]:
     """Sentences: the joint network against class-only and seg-only, column by column."""
     found = {entry.title: entry for entry in entries}
     lines = []
@@ -140,7 +144,7 @@ def _comparisons(entries):
     return ["\n".join(lines)] if lines else []
 
 
-def _verdict(change, column: Column) -> str:
+def _verdict(change: Estimate, column: Column) -> str:
     low, high = sorted((column.better * change.low, column.better * change.high))
     if low > 0:
         return "Joint beats"
@@ -160,40 +164,38 @@ def as_csv(entries: Sequence[Entry]) -> str:
     for entry in entries:
         fields = len({row["visual_field"] for row in entry.rows})
         for column in (*COLUMNS, *MORE_COLUMNS):
-            ours = figure(entry.rows, column) or ("", "", "")
-            paper = PAPER_BY_TITLE.get(entry.title, {}).get(column.title, "")
+            ours = estimate(entry.rows, column) or ("", "", "")
+            paper = entry.paper.get(column.title, "")
             counts = [len(entry.rows), fields, round(entry.seconds, 1), entry.note]
             writer.writerow([entry.split, entry.title, column.title, *ours, paper, *counts])
     return text.getvalue()
 
 
-def picture(entries: Sequence[Entry]):
-    """One panel a column: every network's figure with its interval, a colour per split, the paper's as a diamond."""
-    from matplotlib.figure import Figure as Canvas
-
+def picture(entries: Sequence[Entry]) -> Figure:
+    """One panel a column: every network's value with its interval, a colour per split, the paper's as a diamond."""
     columns = _shown(entries)
     titles = list(dict.fromkeys(entry.title for entry in entries))
     splits = list(dict.fromkeys(entry.split for entry in entries))
-    canvas = Canvas(figsize=(3 * len(columns) + 1.5, 0.55 * len(titles) + 1.6), layout="constrained")
+    canvas = Figure(figsize=(3 * len(columns) + 1.5, 0.55 * len(titles) + 1.6), layout="constrained")
     panels = canvas.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     for panel, column in zip(panels, columns, strict=True):
         for k, split in enumerate(splits):
             shift = 0.22 * (k - (len(splits) - 1) / 2)
             for entry in (e for e in entries if e.split == split):
-                if (ours := figure(entry.rows, column)) is not None:
+                if (ours := estimate(entry.rows, column)) is not None:
                     y = titles.index(entry.title) + shift
                     panel.plot([ours.low, ours.high], [y, y], color=f"C{k}", lw=2)
                     panel.plot(ours.value, y, "o", color=f"C{k}", ms=6)
-        for title, figures in PAPER_BY_TITLE.items():
-            if title in titles and column.title in figures and not splits[0].startswith("test"):
-                panel.plot(figures[column.title], titles.index(title), "D", color="black", mfc="none", ms=7)
+        for entry in entries:
+            if column.title in entry.paper and not splits[0].startswith("test"):
+                panel.plot(entry.paper[column.title], titles.index(entry.title), "D", color="black", mfc="none", ms=7)
         panel.set_title(column.title, fontsize=10)
         panel.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(titles)), titles)
     panels[0].invert_yaxis()
     for k, split in enumerate(splits):
         panels[0].plot([], [], "o-", color=f"C{k}", label=SPLITS[split].split(",")[0])
-    if not splits[0].startswith("test"):
-        panels[0].plot([], [], "D", color="black", mfc="none", label="the paper's figure")
+    if any(entry.paper for entry in entries) and not splits[0].startswith("test"):
+        panels[0].plot([], [], "D", color="black", mfc="none", label="the paper's value")
     canvas.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     return canvas

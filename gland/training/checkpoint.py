@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 
 from gland import backend
-from gland.data.splits import Split
 from gland.errors import InputError
 from gland.files import write_atomic, write_text
-from gland.networks import build
-from gland.training.options import recheck
+from gland.networks import Network, build
+from gland.training.options import Options, kept
 
 PARAMETER = "parameter/"
 # What a network is built from.
@@ -34,7 +33,7 @@ def save(path: Path, parameters: dict[str, Any], state: dict[str, Any], **arrays
     contents |= {name: np.ascontiguousarray(backend.to_host(value)) for name, value in arrays.items()}
     contents["state"] = np.array(json.dumps(state))
     contents["sha256"] = np.array(_digest(contents))
-    write_atomic(path, lambda file: np.savez(file, **contents))
+    write_atomic(path, lambda file: np.savez(file, **contents))  # type: ignore[arg-type]
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, np.ndarray]]:
@@ -53,12 +52,12 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, n
     return parameters, state, {k: v for k, v in contents.items() if not k.startswith(PARAMETER)}
 
 
-def save_config(run: Path, config: dict[str, Any]) -> None:
+def save_options(run: Path, options: Options) -> None:
     """Write RUN/config.json; atomic."""
-    write_text(run / "config.json", json.dumps(config, indent=2) + "\n")
+    write_text(run / "config.json", json.dumps(options.as_json(), indent=2) + "\n")
 
 
-def load_config(run: str | Path, needs: Sequence[str] = ()) -> dict[str, Any]:
+def load_options(run: str | Path, needs: Sequence[str] = ()) -> Options:
     """Read RUN/config.json, which must have at least the entries `needs`. Raises InputError if RUN is not a run."""
     run = Path(run)
     path = run / "config.json"
@@ -68,31 +67,26 @@ def load_config(run: str | Path, needs: Sequence[str] = ()) -> dict[str, Any]:
     if not path.exists():
         raise InputError(f"{run} is not a run: it has no config.json; name the folder that train.py printed")
     try:
-        config = json.loads(path.read_text())
+        entries = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}); the run has to be made again") from error
-    if not isinstance(config, dict) or not {*NETWORK, *needs} <= config.keys():
+    if not isinstance(entries, dict) or not {*NETWORK, *needs} <= entries.keys():
         raise InputError(f"{path} is not the configuration of a run; name the folder that train.py printed")
-    recheck(config, str(path))
-    if "data" in needs and not isinstance(config["data"], str):
+    options = kept(entries, str(path))
+    if "data" in needs and options.data is None:
         raise InputError(f"{path} does not say where the data are; make the run again")
-    split = config.get("split", {})
-    if "split" in needs and not (
-        isinstance(split, dict) and all(isinstance(split.get(name), list) for name in Split._fields)
-    ):
-        raise InputError(f"{path} does not say which images are in which set; make the run again")
-    return config
+    return options
 
 
-def load_network(run: str | Path, which: str = "best", device: str = "cpu") -> Any:
+def load_network(run: str | Path, which: str = "best", device: str = "cpu") -> Network:
     """The network of a run with its "best" or "last" weights; "best" falls back to last where no best was saved yet."""
     run = Path(run)
-    config = load_config(run)
+    options = load_options(run)
     path = run / f"{which}.npz"
     if which == "best" and not path.exists():
         path = run / "last.npz"
     parameters, _, _ = load(path)
-    network = build(config)
+    network = build(options)
     network.load(parameters, str(path))
     if backend.select(device).is_device:
         network.flatten(device=True)

@@ -13,7 +13,9 @@ from tqdm import tqdm
 
 from gland import backend, ops
 from gland.data import Batch
+from gland.networks import Losses
 from gland.ops.device.graph import Recorded
+from gland.training.solver import Solver
 
 Array = Any
 
@@ -24,11 +26,12 @@ class DeviceStep:
     compute(x, mask, label) -> Losses adds the gradient to the network's. totals: what ops.tally adds to.
     """
 
-    def __init__(self, compute: Callable[[Array, Array, Array], Any], solver: Any, totals: Array) -> None:
+    def __init__(self, compute: Callable[[Array, Array, Array], Losses], solver: Solver, totals: Array) -> None:
         self.compute, self.solver, self.totals = compute, solver, totals
         self.upload: Upload | None = None
         self._told = False
-        self.run = Recorded(self._work, solver.network.random and "dropout is drawn on the host at every step")
+        why = "dropout is drawn on the host at every step" if solver.network.random else None
+        self.run = Recorded(self._work, why)
 
     def __call__(self, batch: Batch, rate: float) -> None:
         values = [
@@ -48,10 +51,12 @@ class DeviceStep:
     @property
     def inputs(self) -> tuple[Array, Array, Array]:
         """The step's own x (N,3,H,W), mask and label, on the device; every batch is copied into them."""
+        assert self.upload is not None, "no batch has been uploaded yet"
         x, mask, label, _ = self.upload.arrays
         return x.transpose(0, 3, 1, 2), mask, label
 
     def _work(self) -> None:
+        assert self.upload is not None
         x, mask, label = self.inputs
         losses = self.compute(x, mask, label)
         self.solver.step(self.upload.arrays[3])
@@ -88,13 +93,13 @@ class Upload:
 class _Set:
     """Pinned host arrays, the device arrays that they are copied to, and when both may be used again."""
 
-    def __init__(self, like):
+    def __init__(self, like: list[np.ndarray]) -> None:
         cp = backend.cupy()
         self.pinned = [_pinned(cp, a) for a in like]
         self.there = [backend.to_device(a) for a in like]
         self.copied, self.read = cp.cuda.Event(disable_timing=True), cp.cuda.Event(disable_timing=True)
 
 
-def _pinned(cp, like):
+def _pinned(cp: Any, like: np.ndarray) -> np.ndarray:
     memory = cp.cuda.alloc_pinned_memory(max(like.nbytes, 1))
     return np.frombuffer(memory, like.dtype, like.size).reshape(like.shape)

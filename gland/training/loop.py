@@ -8,8 +8,9 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -18,17 +19,19 @@ import numpy as np
 from tqdm import tqdm
 
 from gland import backend, data, ops
+from gland.console import command
 from gland.errors import Diverged, InputError, Interrupted
 from gland.files import held
-from gland.networks import build
-from gland.networks.base import Objective
+from gland.networks import Losses, Network, build
 from gland.ops.host.threads import count_threads, set_threads
 from gland.tables import write_csv
 from gland.training import checkpoint
 from gland.training.device_step import DeviceStep
-from gland.training.solver import SOLVERS, learning_rate
+from gland.training.options import Options, Sets
+from gland.training.solver import SOLVERS, Solver, learning_rate
 from gland.training.validation import validate
 
+Array = Any
 COLUMNS = (
     "phase", "step", "loss", "loss_class", "loss_seg", "learning_rate", "class_accuracy", "pixel_accuracy",
     "val_loss", "val_class_accuracy", "val_class_score", "val_pixel_accuracy", "val_dsc", "seconds",
@@ -41,33 +44,34 @@ TOTALS = 7  # the sums, how many steps are in them, and the first whose loss was
 class Training:
     """One run in one folder. `run()` does all that is left to do; it may be called on a fresh or a resumed run."""
 
-    def __init__(self, config: dict[str, Any], folder: Path, train: list[data.Sample], val: list[data.Sample]):
-        self.config, self.folder, self.train, self.val = config, folder, train, val
-        self.device = backend.select(config["device"])
+    def __init__(self, options: Options, folder: Path, train: list[data.Sample], val: list[data.Sample]) -> None:
+        self.options, self.folder, self.train, self.val = options, folder, train, val
+        self.device = backend.select(options.device)
         if self.device.is_device:
-            ops.use_tf32(config.get("tf32", False))
-        self.network = build(config)
+            ops.use_tf32(options.tf32)
+        self.network = build(options)
         self.network.flatten(device=self.device.is_device)
-        self.phases = _phases(config)
+        self.phases = _phases(options)
         self.solver = self._solver()
         self.phase, self.step, self.best, self.seconds = 0, 0, -np.inf, 0.0
         self.totals = self.device.to_device(np.zeros(TOTALS))
         self.device_step: DeviceStep | None = None
         self.rows: list[dict[str, Any]] = []
+        self.saved = self.started = time.monotonic()
 
     def summary(self) -> str:
         """What this run is, in a few lines for the screen."""
-        c, sets = self.config, self.config["split"]
+        o, sets = self.options, self.options.sets
         phases = ", ".join(f"{steps} steps of {name}" for name, steps in self.phases)
         size = self.network.flat.size
         seen = f"scaled by {self.network.scale}" if self.network.scale else "resized to 500 x 500"
         threads = f", {count_threads()} thread{'s' * (count_threads() > 1)}" * (not self.device.is_device)
         return (
             f"run      {self.folder}\n"
-            f"data     {c['data']}: {len(sets['train'])} training, {len(sets['val'])} validation, "
-            f"{len(sets['test'])} test images, split by {sets['by']}, seed {c['seed']}\n"
-            f"network  {c['network']}, width {c['width']}, {size:,} parameters, on {self.device.name}{threads}\n"
-            f"steps    {phases}, {c['batch']} windows of {c['crop']} x {c['crop']} pixels each, "
+            f"data     {o.data}: {len(sets.train)} training, {len(sets.val)} validation, "
+            f"{len(sets.test)} test images, split by {sets.by}, seed {o.seed}\n"
+            f"network  {o.network}, width {o.width}, {size:,} parameters, on {self.device.name}{threads}\n"
+            f"steps    {phases}, {o.batch} windows of {o.crop} x {o.crop} pixels each, "
             f"of images {seen}\n"
         )
 
@@ -89,35 +93,36 @@ class Training:
                 raise self._stopped("Stopped after the last step; everything is saved.")
 
     def _stopped(self, what: str) -> Interrupted:
-        return Interrupted(f"{what} To go on: python train.py --resume {quote(str(self.folder))}")
+        return Interrupted(f"{what} To go on: {command('train')} --resume {quote(str(self.folder))}")
 
     def _run_phase(self, name: str, steps: int, stop: list[int]) -> None:
-        c = self.config
-        seed = c["seed"] + self.phase * 1_000_003  # another stream of batches for each phase
+        o = self.options
+        seed = o.seed + self.phase * 1_000_003  # another stream of batches for each phase
         # the processor has nothing else to do while a device trains
         threads = max(1, min(8, (os.cpu_count() or 1) - 1)) if self.device.is_device else 1
-        recipe = data.Recipe(quadrant=c["recipe"] == "paper")
-        options = {"start_step": self.step, "threads": threads, "scale": self.network.scale, "recipe": recipe}
-        batches = data.Batches(self.train, c["batch"], c["crop"], seed, c["augment"], **options)
+        recipe = data.Recipe(quadrant=o.recipe == "paper")
+        batches = data.Batches(
+            self.train, o.batch, o.crop, seed, o.augment, self.step, recipe, scale=self.network.scale, threads=threads
+        )
         bar = tqdm(total=steps, initial=self.step, desc=name, unit="step", mininterval=0.5, dynamic_ncols=True)
         with batches, bar:
             while self.step < steps:
                 if stop:
                     self.save()
                     raise self._stopped(f"Stopped after step {self.step} of {name}; everything is saved.")
-                rate = learning_rate(self.step, steps, c["rate"], c["schedule"], c["warmup"])
+                rate = learning_rate(self.step, steps, o.rate, o.schedule, o.warmup)
                 self._step(name, next(batches), self.solver.rate_at(self.step, rate))
                 self.step += 1
                 bar.update()
                 last = self.step == steps
-                validating = name != "pretrain" and (self.step % c["validate_every"] == 0 or last)
-                if validating or last or self.step % c["log_every"] == 0:
+                validating = name != "pretrain" and (self.step % o.validate_every == 0 or last)
+                if validating or last or self.step % o.log_every == 0:
                     bar.set_postfix(self._log(name, rate, validating))
-                if time.monotonic() - self.saved > c["save_every"]:
+                if time.monotonic() - self.saved > o.save_every:
                     self.save()
 
     def _step(self, phase: str, batch: data.Batch, rate: float) -> None:
-        self.network.set_rng(np.random.default_rng([self.config["seed"], self.phase, self.step]))
+        self.network.set_rng(np.random.default_rng([self.options.seed, self.phase, self.step]))
         if self.device.is_device:
             if self.device_step is None:
                 self.device_step = DeviceStep(lambda *inputs: self._compute(phase, *inputs), self.solver, self.totals)
@@ -130,13 +135,12 @@ class Training:
         self.solver.step(rate)
         ops.tally(self.totals, losses, batch.mask, batch.malignant)
 
-    def _compute(self, phase, x, mask, malignant):
+    def _compute(self, phase: str, x: Array, mask: Array, malignant: Array) -> Losses:
         """The losses of a batch; the gradients are the network's afterwards."""
-        c, net = self.config, self.network
-        net.zero_grad()
+        self.network.zero_grad()
         if phase == "pretrain":
-            return net.class_loss_and_grad(x, malignant)
-        return net.loss_and_grad(x, mask, malignant, Objective(c["lam"], c["loss"], c["prior_gradient"]))
+            return self.network.class_loss_and_grad(x, malignant)
+        return self.network.loss_and_grad(x, mask, malignant, self.options.objective)
 
     def _read_totals(self) -> tuple[dict[str, float], int]:
         """The sums and the number of steps in them, the only numbers that a step's losses bring to the host.
@@ -146,7 +150,7 @@ class Training:
         *sums, counted, bad = backend.to_host(self.totals).tolist()
         if bad:
             step = self.step - int(counted) + int(bad) - 1
-            x = self.device_step.inputs[0]
+            x = None if self.device_step is None else self.device_step.inputs[0]
             what = f"the loss is {sums[0]} at step {step} of {self.phases[self.phase][0]}"
             raise Diverged(self._divergence(what, x))
         return dict(zip(SUMS, sums, strict=True)), int(counted)
@@ -207,26 +211,26 @@ class Training:
         if state.get("threads", count_threads()) != count_threads():  # another number adds up in another order
             set_threads(state["threads"])
 
-    def _solver(self) -> Any:
-        c = self.config
-        return SOLVERS[c["solver"]](self.network, c["momentum"], c["decay"], c["clip"] or None)
+    def _solver(self) -> Solver:
+        o = self.options
+        return SOLVERS[o.solver](self.network, o.momentum, o.decay, o.clip or None)
 
-    def _divergence(self, what: str, x: Any = None) -> str:
+    def _divergence(self, what: str, x: Array | None = None) -> str:
         where = first_nonfinite(self.network, x)
         kept = self.folder / "last.npz"
         good = f"the last good checkpoint is {kept}" if kept.exists() else "no checkpoint had been saved yet"
         return f"{what}: {where}; {good}. Try a smaller --rate, or --clip 1."
 
 
-def first_nonfinite(network: Any, x: Any) -> str:
+def first_nonfinite(network: Network, x: Array | None) -> str:
     """Which layer first holds, or makes in a forward pass over x, a value that is not finite."""
     for path, parameter in network.parameters().items():
         if not np.isfinite(backend.to_host(parameter)).all():
             return f"the parameter {path} is no longer finite"
     found: list[str] = []
 
-    def watched(path, forward):
-        def call(*args):
+    def watched(path: str, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
             y, cache = forward(*args)
             if not found and not np.isfinite(backend.to_host(y)).all():
                 found.append(path)
@@ -235,17 +239,17 @@ def first_nonfinite(network: Any, x: Any) -> str:
         return call
 
     for path, layer in network.layers.items():
-        layer.forward = watched(path, layer.forward)
+        layer.forward = watched(path, layer.forward)  # type: ignore[method-assign]
     try:
         network.forward(x)
     finally:
         for layer in network.layers.values():
-            del layer.forward
+            del layer.forward  # the method of its class is found again
     return f"the output of {found[0]} is the first that is not finite" if found else "it arises in the loss itself"
 
 
-def _phases(config: dict[str, Any]) -> list[tuple[str, int]]:
-    phases = [("pretrain", config["pretrain"]), (config["network"], config["iterations"])]
+def _phases(options: Options) -> list[tuple[str, int]]:
+    phases = [("pretrain", options.pretrain), (options.network, options.iterations)]
     return [(name, steps) for name, steps in phases if steps]
 
 
@@ -254,7 +258,7 @@ def _stop_signals() -> Iterator[list[int]]:
     """Collects the first SIGINT or SIGTERM, so that a step in hand is finished; a second one interrupts at once."""
     received: list[int] = []
 
-    def note(number, frame):
+    def note(number: int, frame: Any) -> None:
         if received:
             raise KeyboardInterrupt
         received.append(number)
@@ -267,12 +271,12 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def prepared(
-    config: dict[str, Any], folder: Path, source: str | Path, samples: list[data.Sample], split: data.Split
+def begin(
+    options: Options, folder: Path, source: str | Path, samples: list[data.Sample], split: data.Split
 ) -> Training:
     """A run at its start; RUN/config.json then says where its data are and how they are split."""
-    kept = {"by": config["split_by"], "fold": config["fold"], "seed": config["seed"], **split._asdict()}
-    config = config | {"data": str(Path(source).resolve()), "split": kept}
-    training = Training(config, folder, data.choose(samples, split.train), data.choose(samples, split.val))
-    checkpoint.save_config(folder, config)
+    sets = Sets(by=options.split_by, fold=options.fold, seed=options.seed, **split._asdict())
+    options = replace(options, data=str(Path(source).resolve()), split=sets)
+    training = Training(options, folder, data.choose(samples, split.train), data.choose(samples, split.val))
+    checkpoint.save_options(folder, options)
     return training

@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 
 from gland import ops
-from gland.networks.base import Matrix
+from gland.networks.base import Matrix, Network
 from gland.ops import device
 
 Array = Any
@@ -71,77 +71,84 @@ def clip_factor(gradient: Array, largest: float) -> Array:
     return 1 / (excess * (excess > 1) + (excess <= 1)) ** 0.5
 
 
-class SGD:
-    """Updates a network's flat parameter buffer; `velocity` is all of its state.
+class Solver:
+    """Updates a network's flat parameter buffer by the gradients gathered so far.
 
-    clip: largest 2-norm of the whole gradient, None for no limit. decay: weight decay.
+    momentum: mu; for Adam beta1. decay: weight decay. clip: largest 2-norm of the whole gradient, None for no limit.
     """
 
-    def __init__(self, network: Any, momentum: float = 0.9, decay: float = 0.0, clip: float | None = None) -> None:
+    def __init__(self, network: Network, momentum: float = 0.9, decay: float = 0.0, clip: float | None = None) -> None:
         self.network, self.momentum, self.decay, self.clip = network, momentum, decay, clip
-        self.velocity = ops.zeros_like(network.flat)
 
     @property
     def state(self) -> dict[str, Array]:
         """What a checkpoint has to keep, by name."""
-        return {"velocity": self.velocity}
+        raise NotImplementedError
 
-    @staticmethod
-    def rate_at(step: int, rate: float) -> float:
-        """What `step` takes as its rate at step 0, 1, ... of a phase: here the scheduled rate itself."""
+    def rate_at(self, step: int, rate: float) -> float:
+        """What `step` takes as its rate at step 0, 1, ... of a phase: the scheduled rate itself, unless said."""
         return rate
 
     def step(self, rate: float | Array) -> None:
-        """One update with the gradients gathered so far; the rate may be a 0-d array where the network lives."""
+        """One update; the rate may be a 0-d array where the network lives."""
+        raise NotImplementedError
+
+    def _factor(self) -> Array | None:
+        return None if self.clip is None else clip_factor(self.network.flat_grad, self.clip)
+
+
+class SGD(Solver):
+    """V <- mu V + alpha (dL/dW + decay W),  W <- W - V.  `velocity` V is all of its state."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.velocity = ops.zeros_like(self.network.flat)
+
+    @property
+    def state(self) -> dict[str, Array]:
+        return {"velocity": self.velocity}
+
+    def step(self, rate: float | Array) -> None:
         w, dw = self.network.flat, self.network.flat_grad
-        factor = None if self.clip is None else clip_factor(dw, self.clip)
-        ops.sgd_update(w, dw, self.velocity, rate, self.momentum, self.decay, factor)
+        ops.sgd_update(w, dw, self.velocity, rate, self.momentum, self.decay, self._factor())
 
 
-class Adam:
-    """As SGD; `mean` and `square`, the moments m and s, are its state, and momentum is beta1."""
+class Adam(Solver):
+    """`mean` and `square`, the moments m and s, are its state."""
 
     BETA2, EPSILON = 0.999, 1e-8  # as published
 
-    def __init__(self, network: Any, momentum: float = 0.9, decay: float = 0.0, clip: float | None = None) -> None:
-        self.network, self.momentum, self.decay, self.clip = network, momentum, decay, clip
-        self.mean, self.square = ops.zeros_like(network.flat), ops.zeros_like(network.flat)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.mean, self.square = ops.zeros_like(self.network.flat), ops.zeros_like(self.network.flat)
 
     @property
     def state(self) -> dict[str, Array]:
-        """What a checkpoint has to keep, by name."""
         return {"mean": self.mean, "square": self.square}
 
     def rate_at(self, step: int, rate: float) -> float:
-        """alpha_t, which `step` takes as its rate at step 0, 1, ... of a phase."""
+        """alpha_t."""
         return rate * math.sqrt(1 - self.BETA2 ** (step + 1)) / (1 - self.momentum ** (step + 1))
 
     def step(self, rate: float | Array) -> None:
-        """One update with the gradients gathered so far; the rate may be a 0-d array where the network lives."""
-        w, dw = self.network.flat, self.network.flat_grad
-        factor = None if self.clip is None else clip_factor(dw, self.clip)
-        betas = self.momentum, self.BETA2
-        ops.adam_update(w, dw, self.mean, self.square, rate, betas, self.EPSILON, self.decay, factor)
+        w, dw, betas = self.network.flat, self.network.flat_grad, (self.momentum, self.BETA2)
+        ops.adam_update(w, dw, self.mean, self.square, rate, betas, self.EPSILON, self.decay, self._factor())
 
 
-class Muon:
-    """As SGD; its state are the velocity of the matrices and Adam's moments of all other parameters."""
+class Muon(Solver):
+    """Its state are the velocity of the matrices and Adam's moments of all other parameters."""
 
-    def __init__(self, network: Any, momentum: float = 0.95, decay: float = 0.0, clip: float | None = None) -> None:
-        self.network, self.momentum, self.decay, self.clip = network, momentum, decay, clip
-        self.hidden = sum(k.rows * k.columns for k in network.matrices)
-        self.velocity, self.moved = (ops.zeros_like(network.flat[: self.hidden]) for _ in range(2))
-        self.mean, self.square = (ops.zeros_like(network.flat[self.hidden :]) for _ in range(2))
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        hidden = self.hidden = sum(m.rows * m.columns for m in self.network.matrices)
+        self.velocity, self.moved = (ops.zeros_like(self.network.flat[:hidden]) for _ in range(2))
+        self.mean, self.square = (ops.zeros_like(self.network.flat[hidden:]) for _ in range(2))
 
     @property
     def state(self) -> dict[str, Array]:
-        """What a checkpoint has to keep, by name."""
         return {"velocity": self.velocity, "mean": self.mean, "square": self.square}
 
-    rate_at = staticmethod(SGD.rate_at)
-
     def step(self, rate: float | Array) -> None:
-        """One update with the gradients gathered so far; the rate may be a 0-d array where the network lives."""
         w, dw = self.network.flat, self.network.flat_grad
         factor = clip_factor(dw, math.inf if self.clip is None else self.clip)  # of both parts, so that both heed it
         g = ops.nesterov(dw[: self.hidden], self.velocity, self.momentum, factor)
@@ -192,4 +199,4 @@ def orthogonal(g: np.ndarray, polynomial: tuple[float, float, float] = POLYNOMIA
     return x if tall is g else x.T
 
 
-SOLVERS = {"muon": Muon, "adam": Adam, "sgd": SGD}
+SOLVERS: dict[str, type[Solver]] = {"muon": Muon, "adam": Adam, "sgd": SGD}

@@ -1,12 +1,13 @@
 """How good a network is on the validation images, in one number for choosing a checkpoint and five to look at."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from gland.data import Sample, resize, to_input
 from gland.metrics import dice, pixel_accuracy
+from gland.networks import Network
 
 
 class Validation(NamedTuple):
@@ -30,9 +31,10 @@ class Validation(NamedTuple):
         return float(np.average(values, weights=weights)) - 0.01 * self.loss
 
 
-def validate(network: Any, samples: Sequence[Sample]) -> Validation:
+def validate(network: Network, samples: Sequence[Sample]) -> Validation:
     """Predict every sample whole and compare."""
-    losses, classes, scores, pixels, dscs = [], [], [], [], {False: [], True: []}
+    losses, classes, scores, pixels = list[float](), list[bool](), list[float](), list[float]()
+    dscs: dict[bool, list[float]] = {False: [], True: []}
     for sample in samples:
         sample = resize(sample, network.scale)
         prediction = network.predict(to_input([sample.image]))

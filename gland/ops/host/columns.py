@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from gland.ops.host import arena
 from gland.ops.host.threads import blocks, count_threads
-from gland.ops.layout import runs
+from gland.ops.layout import Geometry, runs
 
 STRIP = 800_000  # bytes of columns in a strip: cache, and long enough matrix products
 
@@ -17,7 +17,7 @@ STRIP = 800_000  # bytes of columns in a strip: cache, and long enough matrix pr
 class Columns:
     """The strips of an image batch x (N,H,W,C), any strides; strip i is some rows of one image."""
 
-    def __init__(self, x: np.ndarray, kernel_size: tuple[int, int], geo) -> None:
+    def __init__(self, x: np.ndarray, kernel_size: tuple[int, int], geo: Geometry) -> None:
         n, h, w, c = x.shape
         self.x, self.kernel_size, self.geo = x, kernel_size, geo
         self.size = self.oh, self.ow = geo.output_size((h, w), kernel_size)
@@ -27,9 +27,13 @@ class Columns:
         self.rows = -(-self.oh // self.blocks)  # output rows of a strip, at most
         self.count = n * self.blocks
         self.same = kernel_size == (1, 1) and geo.stride == 1 and geo.pad == 0  # the columns are the image
-        self._columns = None if self.same else arena.empty((threads, self.rows * self.ow, self.width), x.dtype)
+        self._columns = (
+            arena.empty((0,), x.dtype)
+            if self.same
+            else arena.empty((threads, self.rows * self.ow, self.width), x.dtype)
+        )
         reach = (self.rows - 1) * geo.stride + geo.dilation * (kernel_size[0] - 1) + 1
-        self._halo = arena.empty((threads, reach, w + 2 * geo.pad, c), x.dtype) if geo.pad else None
+        self._halo = arena.empty((threads, reach, w + 2 * geo.pad, c) if geo.pad else (0,), x.dtype)
         if geo.pad:
             self._halo[:, :, : geo.pad] = 0
             self._halo[:, :, geo.pad + w :] = 0
@@ -57,7 +61,7 @@ class Columns:
         np.copyto(target, windows)
         return columns
 
-    def _rows(self, thread, image, start, stop):
+    def _rows(self, thread: int, image: int, start: int, stop: int) -> np.ndarray:
         """The input rows that output rows start to stop see, (reach, W + 2 pad, C), zero outside the image."""
         pad, h = self.geo.pad, self.x.shape[1]
         first = start * self.geo.stride - pad

@@ -1,24 +1,30 @@
 """Max and average pooling on the host: a loop over the few places inside a window, each a strided view of the image."""
 
+import functools
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
 from gland.ops.host import arena
 from gland.ops.host.threads import PIECE, blocks, by_strips, parallel, strip_rows
-from gland.ops.layout import nchw, nhwc, pooled_size
+from gland.ops.layout import Size, nchw, nhwc, pooled_size
+
+Array = Any
 
 
-def _reach(count, kernel_size, stride):
+def _reach(count: int, kernel_size: int, stride: int) -> int:
     return (count - 1) * stride + kernel_size
 
 
-def _places(x, kernel_size, stride, out):
+def _places(x: Array, kernel_size: Size, stride: int, out: Size) -> Iterator[Array]:
     """For each place (kh, kw) of a window, in order, the view (N,OH,OW,C) of x (N,H,W,C) that it covers."""
     for kh in range(kernel_size[0]):
         for kw in range(kernel_size[1]):
             yield x[:, kh : kh + stride * (out[0] - 1) + 1 : stride, kw : kw + stride * (out[1] - 1) + 1 : stride]
 
 
-def _padded(x, kernel_size, stride, pad, out, fill):
+def _padded(x: Array, kernel_size: Size, stride: int, pad: int, out: Size, fill: float) -> Array:
     """x (N,H,W,C) with a border of fill, as far as the windows reach."""
     n, h, w, c = x.shape
     reach = _reach(out[0], kernel_size[0], stride), _reach(out[1], kernel_size[1], stride)
@@ -29,7 +35,7 @@ def _padded(x, kernel_size, stride, pad, out, fill):
     return big
 
 
-def max_pool(x, kernel_size, stride, pad, ceil_mode):
+def max_pool(x: Array, kernel_size: Size, stride: int, pad: int, ceil_mode: bool) -> tuple[Array, Array]:
     if _halves(x, kernel_size, stride, pad):
         return _max_pool_halves(x)
     out = pooled_size(x.shape[2:], kernel_size, stride, pad, ceil_mode)
@@ -39,7 +45,7 @@ def max_pool(x, kernel_size, stride, pad, ceil_mode):
     first, *others = _places(x, kernel_size, stride, out)
     number = blocks(out[0], max(1, PIECE // (out[1] * x.shape[3])), len(x))
 
-    def work(thread, start, stop):
+    def work(thread: int, start: int, stop: int) -> None:
         for i in range(start, stop):
             image, block = divmod(i, number)
             at = image, slice(out[0] * block // number, out[0] * (block + 1) // number)
@@ -59,7 +65,7 @@ def max_pool(x, kernel_size, stride, pad, ceil_mode):
     return nchw(y), nchw(argmax)
 
 
-def max_pool_x(dy, argmax, kernel_size, stride, pad, size):
+def max_pool_x(dy: Array, argmax: Array, kernel_size: Size, stride: int, pad: int, size: Size) -> Array:
     if (2 * dy.shape[2], 2 * dy.shape[3]) == tuple(size) and _halves(dy, kernel_size, stride, pad, odd=True):
         return _max_pool_x_halves(dy, argmax)
     dy, argmax = nhwc(dy), nhwc(argmax)
@@ -68,7 +74,7 @@ def max_pool_x(dy, argmax, kernel_size, stride, pad, size):
     dx = np.zeros((dy.shape[0], max(reach[0], pad + h), max(reach[1], pad + w), dy.shape[3]), dy.dtype)
     places = list(_places(dx, kernel_size, stride, out))
 
-    def work(thread, first, last):
+    def work(thread: int, first: int, last: int) -> None:
         for image in range(first, last):
             for k, place in enumerate(places):
                 place[image] += dy[image] * (argmax[image] == k)
@@ -80,12 +86,12 @@ def max_pool_x(dy, argmax, kernel_size, stride, pad, size):
 # The usual case, windows of 2 x 2 that tile the image: no padding, no overlap, a row of windows at a time.
 
 
-def _halves(x, kernel_size, stride, pad, odd=False):
+def _halves(x: Array, kernel_size: Size, stride: int, pad: int, odd: bool = False) -> bool:
     even = odd or not (x.shape[2] % 2 or x.shape[3] % 2)
     return kernel_size == (2, 2) and stride == 2 and pad == 0 and even and x.dtype.kind == "f"
 
 
-def _max_pool_halves(x):
+def _max_pool_halves(x: Array) -> tuple[Array, Array]:
     x = nhwc(x)
     n, h, w, c = x.shape
     windows = x.reshape(n * h // 2, 2, w // 2, 2, c)
@@ -107,7 +113,7 @@ def _max_pool_halves(x):
     return nchw(y), nchw(argmax)
 
 
-def _max_pool_x_halves(dy, argmax):
+def _max_pool_x_halves(dy: Array, argmax: Array) -> Array:
     dy, argmax = nhwc(dy), nhwc(argmax)
     n, oh, ow, c = dy.shape
     dx = arena.empty((n, 2 * oh, 2 * ow, c), dy.dtype)
@@ -122,7 +128,7 @@ def _max_pool_x_halves(dy, argmax):
     return nchw(dx)
 
 
-def max_pool_t(tx, argmax, kernel_size, stride, pad):
+def max_pool_t(tx: Array, argmax: Array, kernel_size: Size, stride: int, pad: int) -> Array:
     argmax = nhwc(argmax)
     out = argmax.shape[1:3]
     tx = _padded(nhwc(tx), kernel_size, stride, pad, out, 0)
@@ -132,15 +138,14 @@ def max_pool_t(tx, argmax, kernel_size, stride, pad):
     return nchw(ty)
 
 
-def avg_pool(x, kernel_size, stride, pad):
+def avg_pool(x: Array, kernel_size: Size, stride: int, pad: int) -> Array:
     out = pooled_size(x.shape[2:], kernel_size, stride, pad, False)
     x = _padded(nhwc(x), kernel_size, stride, pad, out, 0)
-    return nchw(sum(_places(x, kernel_size, stride, out)) / (kernel_size[0] * kernel_size[1])).astype(
-        x.dtype, copy=False
-    )
+    total = functools.reduce(np.add, _places(x, kernel_size, stride, out))
+    return nchw(total / (kernel_size[0] * kernel_size[1])).astype(x.dtype, copy=False)
 
 
-def avg_pool_x(dy, kernel_size, stride, pad, size):
+def avg_pool_x(dy: Array, kernel_size: Size, stride: int, pad: int, size: Size) -> Array:
     dy = nhwc(dy) / (kernel_size[0] * kernel_size[1])
     out, (h, w) = dy.shape[1:3], size
     reach = _reach(out[0], kernel_size[0], stride), _reach(out[1], kernel_size[1], stride)
@@ -150,11 +155,11 @@ def avg_pool_x(dy, kernel_size, stride, pad, size):
     return nchw(np.ascontiguousarray(dx[:, pad : pad + h, pad : pad + w]))
 
 
-def global_avg_pool(x):
+def global_avg_pool(x: Array) -> Array:
     return x.mean(axis=(2, 3))
 
 
-def global_avg_pool_x(dy, size):
+def global_avg_pool_x(dy: Array, size: Size) -> Array:
     n, c = dy.shape
     h, w = size
     dx = np.empty((n, h, w, c), dy.dtype)

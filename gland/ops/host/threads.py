@@ -11,7 +11,7 @@ the very work that it should share: two threads take longer than one. So the hel
 import ctypes
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 from typing import Any
 
@@ -34,7 +34,7 @@ else:  # a system that places threads as it likes, such as macOS
     def _cores(thread: int = 0) -> set[int]:
         return set(range(os.cpu_count() or 1))
 
-    def _stay_on(thread: int, cores: set[int]) -> None:
+    def _stay_on(thread: int, cores: Iterable[int]) -> None:
         pass
 
     def _current_core() -> int:
@@ -52,7 +52,7 @@ class Pool:
     def _start(self) -> None:
         self._process = os.getpid()
         self._done: SimpleQueue = SimpleQueue()
-        self._inboxes = [SimpleQueue() for _ in range(self.count - 1)]
+        self._inboxes: list[SimpleQueue] = [SimpleQueue() for _ in range(self.count - 1)]
         self._helpers = [
             threading.Thread(target=self._serve, args=(inbox, self._done), daemon=True, name="gland-ops")
             for inbox in self._inboxes
@@ -78,7 +78,7 @@ class Pool:
         others = self._allowed - {core}
         if others:
             for helper in self._helpers:
-                _stay_on(helper.native_id, others)
+                _stay_on(helper.native_id or 0, others)
 
     def run(self, work: Work, count: int) -> None:
         """work(thread, start, stop) on contiguous shares of range(count), one share a thread."""

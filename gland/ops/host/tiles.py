@@ -2,6 +2,8 @@
 processor's cache, and the views by which matrix products read them without a copy.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from gland.ops.host import arena
@@ -81,7 +83,7 @@ class Tiles:
         row, item = self.width * channels, m.itemsize
         return strided(m, (n, t, len(m), row), (t * row * item, row * item, m.strides[0], item))
 
-    def output_rows(self, i: int, y: np.ndarray, m: np.ndarray):
+    def output_rows(self, i: int, y: np.ndarray, m: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Pairs of the rows of y (N,OH,OW,O) that belong to strip i, and their places in m (4, pixels * O and more)."""
         images, rows, pixels = self.place(i)
         n, o, height = images.stop - images.start, y.shape[3], rows.stop - rows.start

@@ -1,12 +1,16 @@
 """The solvers' updates on the host, of flat arrays, a cache-sized piece at a time."""
 
+from typing import Any
+
 import numpy as np
 
 from gland.ops.host import arena
 from gland.ops.host.threads import PIECE, by_strips, count_threads, strip_rows
 
+Array = Any
 
-def nesterov(dw, v, momentum, factor=None):
+
+def nesterov(dw: Array, v: Array, momentum: float, factor: Array | None = None) -> Array:
     size = strip_rows(v.size, 1, PIECE // 2)
     buffers = arena.empty((count_threads(), size), v.dtype)
     ahead = arena.empty(v.shape, v.dtype)
@@ -22,7 +26,17 @@ def nesterov(dw, v, momentum, factor=None):
     return ahead
 
 
-def adam_update(w, dw, m, s, rate, betas, epsilon, decay, factor=None):
+def adam_update(
+    w: Array,
+    dw: Array,
+    m: Array,
+    s: Array,
+    rate: float | Array,
+    betas: tuple[float, float],
+    epsilon: float,
+    decay: float,
+    factor: Array | None = None,
+) -> None:
     beta1, beta2 = betas
     size = strip_rows(w.size, 1, PIECE // 2)
     buffers = arena.empty((count_threads(), 2, size), w.dtype)
@@ -45,7 +59,9 @@ def adam_update(w, dw, m, s, rate, betas, epsilon, decay, factor=None):
     by_strips(work, w.size, size)
 
 
-def sgd_update(w, dw, v, rate, momentum, decay, factor=None):
+def sgd_update(
+    w: Array, dw: Array, v: Array, rate: float | Array, momentum: float, decay: float, factor: Array | None = None
+) -> None:
     size = strip_rows(w.size, 1, PIECE // 2)
     steps = arena.empty((count_threads(), size), w.dtype)
 
@@ -61,7 +77,7 @@ def sgd_update(w, dw, v, rate, momentum, decay, factor=None):
     by_strips(work, w.size, size)
 
 
-def tally(totals, losses, mask, label):
+def tally(totals: Array, losses: Any, mask: Array, label: Array) -> None:
     """totals (7,): the sums over steps of Eq. (5), Eq. (1), Eq. (4), of class and of pixel accuracy; the number of steps; and the
     number, counted from 1, of the first step whose loss was not finite, 0 while there was none. NaN where a network has no
     such part."""

@@ -2,10 +2,14 @@
 the same product with both matrices transposed."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from gland.ops.layout import nchw, nhwc
+from gland.ops.layout import Size, nchw, nhwc
+
+Array = Any
 
 
 @functools.lru_cache(64)
@@ -27,7 +31,7 @@ def nearest_matrix(n: int, out: int) -> np.ndarray:
     return r
 
 
-def _resample(x, rows, columns):
+def _resample(x: Array, rows: Array, columns: Array) -> Array:
     """y[n,i,j,c] = sum_ab rows[i,a] x[n,a,b,c] columns[j,b]"""
     n, h, w, c = x.shape
     rows, columns = rows.astype(x.dtype), columns.astype(x.dtype)
@@ -35,25 +39,25 @@ def _resample(x, rows, columns):
     return np.matmul(columns, y).reshape(n, rows.shape[0], columns.shape[0], c)
 
 
-def _up(matrix, x, size):
+def _up(matrix: Callable[[int, int], np.ndarray], x: Array, size: Size) -> Array:
     return nchw(_resample(nhwc(x), matrix(x.shape[2], size[0]), matrix(x.shape[3], size[1])))
 
 
-def _down(matrix, dy, size):
+def _down(matrix: Callable[[int, int], np.ndarray], dy: Array, size: Size) -> Array:
     return nchw(_resample(nhwc(dy), matrix(size[0], dy.shape[2]).T, matrix(size[1], dy.shape[3]).T))
 
 
-def upsample_bilinear(x, size):
+def upsample_bilinear(x: Array, size: Size) -> Array:
     return _up(bilinear_matrix, x, size)
 
 
-def upsample_bilinear_x(dy, size):
+def upsample_bilinear_x(dy: Array, size: Size) -> Array:
     return _down(bilinear_matrix, dy, size)
 
 
-def upsample_nearest(x, size):
+def upsample_nearest(x: Array, size: Size) -> Array:
     return _up(nearest_matrix, x, size)
 
 
-def upsample_nearest_x(dy, size):
+def upsample_nearest_x(dy: Array, size: Size) -> Array:
     return _down(nearest_matrix, dy, size)

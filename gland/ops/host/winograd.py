@@ -39,6 +39,7 @@ from gland.ops.host import arena
 from gland.ops.host.products import pixels_at_once, rows_at_once
 from gland.ops.host.threads import count_threads, parallel, total
 from gland.ops.host.tiles import POINTS, Tiles, shifted, thirds
+from gland.ops.layout import Geometry
 
 BT = np.array(
     [
@@ -68,7 +69,7 @@ def enable(on: bool) -> None:
     _enabled = on
 
 
-def applies(x: np.ndarray, kernel_size: tuple[int, int], geo) -> bool:
+def applies(x: np.ndarray, kernel_size: tuple[int, int], geo: Geometry) -> bool:
     """Whether a convolution of x (N,H,W,C) takes this way."""
     plain = kernel_size == (3, 3) and (geo.stride, geo.dilation, geo.groups) == (1, 1, 1) and geo.pad <= 2
     if not (_enabled and plain and x.dtype == np.float32):
@@ -84,7 +85,9 @@ def _parts(x: np.ndarray, o: int) -> int:
     return threads if few and o % threads == 0 and o >= 32 * threads else 1
 
 
-def convolve(x, w, b, pad, relu, rectified=None) -> np.ndarray:
+def convolve(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, pad: int, relu: bool, rectified: np.ndarray | None = None
+) -> np.ndarray:
     """y (N,OH,OW,O) of x (N,H,W,C), w (3,3,C,O) of any strides, b (O,) or None.
 
     rectified: as x, the output of a rectifier; x then counts only where it is above 0.
@@ -98,7 +101,7 @@ def convolve(x, w, b, pad, relu, rectified=None) -> np.ndarray:
     products, outputs = tiles.matrices(width, POINTS + 1), tiles.matrices(width, 4)
     zero = np.zeros((tiles.ow, width), x.dtype)
 
-    def work(thread, first, last):
+    def work(thread: int, first: int, last: int) -> None:
         part = first // tiles.count
         channels = slice(part * width, (part + 1) * width)
         weights = arena.empty((3, 3, c, width), w.dtype)
@@ -124,7 +127,9 @@ def convolve(x, w, b, pad, relu, rectified=None) -> np.ndarray:
     return y
 
 
-def weight_grad(x, dy, pad, rectified=None) -> tuple[np.ndarray, np.ndarray]:
+def weight_grad(
+    x: np.ndarray, dy: np.ndarray, pad: int, rectified: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """dw (3,3,C,O) and db (O,) of x (N,H,W,C) and dy (N,OH,OW,O).
 
     rectified: as dy, the output of a rectifier; dy then counts only where it is above 0.
@@ -140,7 +145,7 @@ def weight_grad(x, dy, pad, rectified=None) -> tuple[np.ndarray, np.ndarray]:
     inputs, spread = tiles.matrices(width, 4), tiles.matrices(width)
     ones = np.ones(tiles.most_pixels, x.dtype)
 
-    def work(thread, first, last):
+    def work(thread: int, first: int, last: int) -> None:
         part = first // tiles.count
         channels = slice(part * width, (part + 1) * width)
         z, rows, du = spread[thread], inputs[thread], sums[thread]
@@ -169,7 +174,7 @@ def weight_grad(x, dy, pad, rectified=None) -> tuple[np.ndarray, np.ndarray]:
     return whole, db.reshape(-1)
 
 
-def _fill_rows(tiles, strip, rows, dy, rectified):
+def _fill_rows(tiles: Tiles, strip: int, rows: np.ndarray, dy: np.ndarray, rectified: np.ndarray | None) -> None:
     """dy of a strip, in rows (4, pixels * O and more), 0 where a tile reaches beyond it."""
     pixels, o = tiles.place(strip)[2], dy.shape[3]
     whole = rows[:, : pixels * o].reshape(4, -1, tiles.width, o)

@@ -1,0 +1,57 @@
+"""The order of rooms and the types are held by tools, and the tools notice what they must."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def tool(name, *arguments, cwd):
+    command = [Path(sys.executable).with_name(name), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def copied(tmp_path):
+    shutil.copytree(ROOT / "gland", tmp_path / "gland", ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def lint_imports(cwd):
+    return tool("lint-imports", "--no-cache", cwd=cwd)
+
+
+def test_a_room_imports_only_from_those_below_it():
+    result = lint_imports(ROOT)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "contract"),
+    [
+        ("ops/host/pool.py", "from gland.layers import pool", "A room imports only from those below it BROKEN"),
+        ("data/sample.py", "def f():\n    from gland import run", "A room imports only from those below it BROKEN"),
+        ("data/sample.py", "from gland.data import crops", "Nothing is imported in a circle BROKEN"),
+        ("ops/plain.py", "from gland.ops import layout", "The definitions share nothing with what they prove BROKEN"),
+    ],
+    ids=["upwards", "upwards and lazily", "in a circle", "shared"],
+)
+def test_an_arrow_that_must_not_be_is_found(copied, file, line, contract):
+    path = copied / "gland" / file
+    path.write_text(f"{path.read_text()}\n\n{line}\n")
+    result = lint_imports(copied)
+    assert result.returncode == 1 and contract in result.stdout, result.stdout
+
+
+@pytest.mark.gate
+def test_every_function_has_its_types(copied):
+    result = tool("mypy", cwd=ROOT)
+    assert result.returncode == 0, result.stdout
+    path = copied / "gland" / "metrics.py"
+    path.write_text(f"{path.read_text()}\n\ndef planted(x):\n    return x\n")
+    assert "missing a type annotation" in tool("mypy", cwd=copied).stdout
