@@ -162,13 +162,13 @@ x      y
 
 ```
 
-[`gland/training/solver.py`](../../gland/training/solver.py)
+[`gland/layers/linear.py`](../../gland/layers/linear.py)
 
 ```python
-    def step(self, rate: float | Array) -> None:
+        return ops.linear_x(dy, self.w)
 ...
-        w, dw = self.network.flat, self.network.flat_grad
-        factor = None if self.clip is None else clip_factor(dw, self.clip)
+        self.dw += ops.linear_w(cache.x, dy)
+        self.db += dy.sum(axis=0)
 ```
 """
 
@@ -185,10 +185,10 @@ def test_the_checks_count_what_they_see():
         ("1 2  ", "1 3  ", check_drawings),
         ("1 2    0", "1      0", check_drawings),
         ("[1. 2.]", "[1. 2.1]", check_drawings),
-        ("w, dw =", "dw, w =", check_quotes),
-        ("        w, dw", "    w, dw", check_quotes),
+        ("self.dw +=", "self.dw =", check_quotes),
+        ("        self.dw", "    self.dw", check_quotes),
         ("...\n", "", check_quotes),
-        ("[`gland/training/solver.py`](../../gland/training/solver.py)", "solver.py", check_quotes),
+        ("[`gland/layers/linear.py`](../../gland/layers/linear.py)", "linear.py", check_quotes),
     ],
 )
 def test_the_checks_catch_a_mistake(old, new, check):
