@@ -17,7 +17,7 @@ from gpu_clock import medians
 
 from gland import backend, ops
 from gland.errors import InputError
-from gland.networks import MultiLoss, build
+from gland.networks import Architecture, MultiLoss, build
 from gland.ops.device.graph import Recorded
 from gland.training.loop import TOTALS
 from gland.training.options import complete, parser
@@ -102,7 +102,7 @@ def prepare(case: Case, width: int | None) -> tuple[Any, Batch]:
     settings = complete(parser().parse_args(given))
     multiple = 1 if case.network == "alexnet" else 32
     side = -(-case.side // multiple) * multiple
-    network = build(settings | {"crop": side})
+    network = build(Architecture(network=case.network, width=settings.width, crop=side))
     network.flatten(device=True)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((case.batch, side, side, 3), dtype=np.float32).transpose(0, 3, 1, 2)

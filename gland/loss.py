@@ -3,7 +3,7 @@
 logits a (N, 2) of the classes benign, malignant; logits s (N, 2, H, W) of the channels gland, background; S (N, H, W) in
 {0, 1}, the gland mask; f (N, H, W) in [0, 1], the prior; J = N H W, the number of pixels. Two departures from the paper hold for
 all: a batch takes the mean over its images (the paper's batch is 1), and L_s is the mean over pixels where the paper has
-the sum, since at 224 x 224 pixels the sum is 34,779 at P = 0.5 beside an L_c of 0.69, and no lambda balances those.
+the sum, since at 224 x 224 pixels the sum is 34,779 at P = 0.5 beside an L_c of 0.69, and lambda = 1/2 does not balance those.
 
 Everything is computed from log-probabilities, so nothing overflows and no logarithm of 0 is taken.
 """

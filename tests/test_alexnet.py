@@ -5,7 +5,7 @@ import pytest
 
 from gland.layers import Dropout, LocalResponseNorm, MaxPool2d
 from gland.loss import class_loss
-from gland.networks import build
+from gland.networks import Architecture, build
 from gland.networks.alexnet import AlexNet, _starts
 
 STEP = 1e-30
@@ -205,5 +205,5 @@ def test_sizes_that_cannot_work_are_refused():
 
 
 def test_build_knows_it():
-    net = build({"network": "alexnet", "width": 6, "crop": 96, "seed": 3})
+    net = build(Architecture(network="alexnet", width=6, crop=96, seed=3))
     assert (net.flat == AlexNet(6, 96, seed=3).flat).all()

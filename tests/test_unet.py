@@ -5,7 +5,7 @@ import pytest
 
 from gland.layers import Dropout, MaxPool2d
 from gland.loss import soft_target_loss
-from gland.networks import build
+from gland.networks import Architecture, build
 from gland.networks import unet as module
 from gland.networks.base import Objective
 from gland.networks.unet import UNet
@@ -51,7 +51,7 @@ def complex_step_error(net, batch, seed=3):
 def test_shapes_are_the_published_ones_with_width_64():
     # Ronneberger et al. 2015, figure 1, with 3 input channels; 23 convolutional layers, as its text counts them
     weights = {
-        k: v.shape for k, v in build({"network": "unet", "width": 64, "seed": 0}).parameters().items() if k[-1] == "w"
+        k: v.shape for k, v in build(Architecture(network="unet", width=64)).parameters().items() if k[-1] == "w"
     }
     assert len(weights) == 23
     assert [weights[f"down{k}.conv2.w"][:2] for k in range(1, 6)] == [(c, c) for c in (64, 128, 256, 512, 1024)]

@@ -41,7 +41,7 @@ def to_input(
     statistics: mean and deviation of the whole image that they are pieces of, instead of each one's own.
 
     How strongly a section was stained says little about its glands, and it is what differs most between images. Taken out
-    of every image by itself, the same short training ends at a loss of 0.45 instead of 0.60 (docs/results.md).
+    of every image by itself, the same short training ends at a loss of 0.45 instead of 0.60 (docs/lab-notes.md).
     """
     x = np.array(images, dtype=np.float32)  # a copy: the next lines work in place
     for image in x:

@@ -204,7 +204,7 @@ def _interval(drawn: np.ndarray) -> tuple[float, float]:
 
 # The choice of post-processing, on validation images.
 
-# Where a choice starts, found on held-out images: docs/results.md.
+# Where a choice starts, found on held-out images: docs/lab-notes.md.
 USUAL = glands.Settings(largest_hole=1600, separation=4.0, smallest=800)
 # What choose tries for each setting, the others held; "off" is among them. The threshold stays Eq. (6)'s: chosen on few images
 # it did harm (the same).

@@ -76,7 +76,7 @@ def he_normal(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, dty
 
 def start_small(layer: "AnyLayer") -> "AnyLayer":
     """The layer that gives the logits, its weights a tenth of what He's rule says: the first loss is then that of a coin,
-    and the first gradients, which know nothing yet, do not throw the features off (measured in docs/results.md)."""
+    and the first gradients, which know nothing yet, do not throw the features off (measured in docs/lab-notes.md)."""
     layer.w *= layer.w.dtype.type(0.1)
     layer.output = True
     return layer

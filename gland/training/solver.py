@@ -17,8 +17,8 @@ Departs from source: the decay is multiplied by alpha_t too, not by the schedule
 
 Muon, the default (departs from paper). Most of a gradient matrix lies along few directions, and a step along it leaves the others
 untaught. Muon moves a convolution's weights, an m x n matrix of inputs by outputs, as far along every direction of the gradient:
-from the same start it learns in 300 steps what Adam does in 600 (docs/results.md). Jordan et al. (2024), "Muon: an optimizer for
-hidden layers in neural networks", with the length of a step and the decay of Liu et al. (2025), "Muon is scalable for LLM
+from the same start it learns in 300 steps what Adam does in 600 (docs/lab-notes.md). Jordan et al. (2024), "Muon: an optimizer
+for hidden layers in neural networks", with the length of a step and the decay of Liu et al. (2025), "Muon is scalable for LLM
 training", Eq. (4):
 
     v <- mu v + dL/dW,   g = mu v + dL/dW        W <- W - alpha (0.2 sqrt(max(m, n)) orthogonal(g) + decay W)

@@ -24,7 +24,8 @@ class Validation(NamedTuple):
         """Larger is better: the mean of pixel accuracy, DSC and, with a tenth of their weight, class score, less loss / 100.
 
         Not the class accuracy: of four validation images one would outweigh all that the segmentation has learned. And little of
-        the class score: from one checkpoint to the next that of nine images moves by 0.05, the others by 0.01 (docs/results.md).
+        the class score: from one checkpoint to the next that of nine images moves by 0.05, the others by 0.01
+        (docs/lab-notes.md).
         """
         weighed = (self.class_score, 0.1), (self.pixel_accuracy, 1.0), (self.dsc, 1.0)
         values, weights = zip(*((v, weight) for v, weight in weighed if v is not None), strict=True)
