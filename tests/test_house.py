@@ -1,5 +1,6 @@
 """The order of rooms and the types are held by tools, and the tools notice what they must."""
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -55,3 +56,17 @@ def test_every_function_has_its_types(copied):
     path = copied / "gland" / "metrics.py"
     path.write_text(f"{path.read_text()}\n\ndef planted(x):\n    return x\n")
     assert "missing a type annotation" in tool("mypy", cwd=copied).stdout
+
+
+@pytest.mark.parametrize(
+    "package", sorted(p.parent.relative_to(ROOT) for p in ROOT.glob("gland/**/__init__.py")), ids=str
+)
+def test_a_package_has_a_map_and_all_that_it_promises(package):
+    """Every file of it is named in its docstring, and `from package import *` works."""
+    name = ".".join(package.parts)
+    module = importlib.import_module(name)
+    files = {p.name for p in (ROOT / package).glob("*.py")} - {"__init__.py", "__main__.py"}
+    rooms = {f"{p.parent.name}/" for p in (ROOT / package).glob("*/__init__.py")}
+    unnamed = [f for f in files | rooms if f not in module.__doc__]
+    assert not unnamed, f"the map of {name} lacks {unnamed}"
+    exec(f"from {name} import *", {})

@@ -154,6 +154,14 @@ def test_a_moment_lost_on_resume_would_be_noticed(tmp_path, lost):
         assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
 
 
+def test_a_run_can_be_saved_before_its_first_step(tmp_path):
+    begun = training(tmp_path)
+    begun.save()
+    resumed = training(tmp_path)
+    resumed.restore()
+    assert (resumed.phase, resumed.step, resumed.rows) == (0, 0, [])
+
+
 def test_training_lowers_the_loss(tmp_path):
     run = training(tmp_path, "--pretrain", "20", "--iterations", "60", "--rate", "0.02", "--width", "2")
     run.run()
