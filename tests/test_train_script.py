@@ -29,8 +29,8 @@ def settings(folder, *options):
     return [*TINY, "--data", folder, *options]
 
 
-def test_two_runs_at_once_without_data_share_the_synthetic_set_and_say_where_everything_is(tmp_path):
-    # a small stand-in lies where the synthetic set is kept; painting it is tests/test_data_phantom.py's subject
+def test_two_runs_at_once_without_data_share_the_phantom_set_and_say_where_everything_is(tmp_path):
+    # a small stand-in lies where the phantom set is kept; painting it is tests/test_data_phantom.py's subject
     names = [f"train_{i + 1}" for i in range(phantom.IMAGES)]
     folder = scripts.write_set(tmp_path / "runs" / "phantom-data", names)
     marker = {"version": phantom.VERSION, "images": {"train": phantom.IMAGES}, "seed": 0}
@@ -247,7 +247,7 @@ def test_a_configuration_that_no_option_gives_is_one_sentence(tiny_run, tmp_path
     assert files(copy) == before
 
 
-def test_a_damaged_synthetic_set_says_how_to_get_a_new_one(tmp_path):
+def test_a_damaged_phantom_set_says_how_to_get_a_new_one(tmp_path):
     names = [f"train_{i + 1}" for i in range(phantom.IMAGES)]
     folder = scripts.write_set(tmp_path / "runs" / "phantom-data", names)
     marker = {"version": phantom.VERSION, "images": {"train": phantom.IMAGES}, "seed": 0}

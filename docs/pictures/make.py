@@ -1,7 +1,7 @@
-"""The README's pictures, from a run on the synthetic set:  python train.py && python docs/pictures/make.py runs/joint-phantom
+"""The README's pictures, from a run on the phantom set:  python train.py && python docs/pictures/make.py runs/joint-phantom
 
 Curves, Figure 2 and one overlay of each class, made small. The real images may not be redistributed, so a run on
-anything but the synthetic set is refused.
+anything but the phantom set is refused.
 """
 
 import sys

@@ -2,7 +2,7 @@
 
     sample.py         Sample, one annotated image; to_input, pixels -> network input
     warwick.py        read(folder) the Warwick-QU images as released; every fault is one InputError sentence
-    phantom.py        phantom.write(folder) a synthetic data set in the same layout, the built-in default
+    phantom.py        the phantom set, painted in the same layout: the built-in default
     tissue.py         the painter behind it, with anatomy.py (where glands lie) and brushes.py (noise, stamps)
     visual_fields.py  which tiles belong to one larger field, found from the images
     splits.py         split, folds: train, val and test sets that keep such groups whole
