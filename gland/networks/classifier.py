@@ -90,7 +90,7 @@ class Classifier:
             named["classifier.score"] = self.head
         return named
 
-    def forward(self, x: Array) -> tuple[Array | None, Cache]:
+    def forward(self, x: Array) -> tuple[Array, Cache]:
         """a (N, 2), or None without a head."""
         caches, pooled = [], []
         for stage in self.stages:

@@ -86,34 +86,26 @@ class MultiLoss(Network):
         label and the classifier's cache.
         """
         logits, classifier = self.classifier.forward(x)
-        if logits is None:  # seg-only
-            seg_logits, segmenter = self.segmenter.forward(
-                classifier.pooled[-1], None, self._skips(classifier), x, None
-            )
-            return Pass(classifier=classifier, seg_logits=seg_logits, segmenter=segmenter)
-        q, softmax = self.softmax.forward(logits) if q is None else (q, None)
-        first = Pass(classifier=classifier, logits=logits, q=q, softmax=softmax, label=label)
+        softmax = None
+        if logits is not None and q is None:
+            q, softmax = self.softmax.forward(logits)
         if self.kind == "class":
-            return first
-        q_read = q if self.use_scores else None
-        rise = partial(self.segmenter.rise, classifier.pooled[-1], q_read, self._skips(classifier))
+            return Pass(classifier=classifier, logits=logits, q=q, softmax=softmax, label=label)
+        skips = [stage.features for stage in classifier.stages] if self.skip else None
+        rise = partial(self.segmenter.rise, classifier.pooled[-1], q if self.use_scores else None, skips)
+        if self.use_prior and label is None:
+            label = logits.real.argmax(axis=1)
         f_k, prior_cache, sent = (), None, None
-        if not self.use_prior:
-            risen = rise()
+        if self.use_prior and f is None:
+            find_prior = partial(self.compute_prior, logits, label, classifier, x.shape[2:])
+            (f, f_k, prior_cache, sent), risen = ops.at_once(x, find_prior, rise)
         else:
-            label = logits.real.argmax(axis=1) if label is None else label
-            if f is None:
-                compute = partial(self.compute_prior, logits, label, classifier, x.shape[2:])
-                (f, f_k, prior_cache, sent), risen = ops.at_once(x, compute, rise)
-            else:
-                f, risen = f(logits, label, classifier) if callable(f) else f, rise()
+            f, risen = f(logits, label, classifier) if callable(f) else f, rise()
         seg_logits, segmenter = self.segmenter.finish(risen, x, f)
-        return first._replace(
-            label=label, f=f, f_k=f_k, prior_cache=prior_cache, sent=sent, seg_logits=seg_logits, segmenter=segmenter
-        )
-
-    def _skips(self, classifier: Classifier.Cache) -> list[Array] | None:
-        return [stage.features for stage in classifier.stages] if self.skip else None
+        return Pass(
+            classifier=classifier, logits=logits, q=q, softmax=softmax, label=label, f=f, f_k=f_k, prior_cache=prior_cache,
+            sent=sent, seg_logits=seg_logits, segmenter=segmenter,
+        )  # fmt: skip
 
     def compute_prior(
         self, logits: Array, label: Array, cache: Classifier.Cache, size: tuple[int, int]
@@ -158,32 +150,26 @@ class MultiLoss(Network):
 
         x (N, 3, H, W), mask S (N, H, W) in {0, 1}, malignant (N,) in {0, 1}. Where the prior is absent f is 1.
         """
+        if self.kind == "class":
+            return self.class_loss_and_grad(x, malignant)
         passed = self.forward(x, malignant)
-        loss_class: Any = None
-        loss_segmentation: Any = None
-        da: Any = None
-        dseg: Any = None
-        df: Any = None
-        if self.kind != "seg":
-            loss_class = loss.class_loss(passed.logits, malignant)
-            da = loss.class_loss_grad(passed.logits, malignant)
-        if self.kind != "class":
-            loss_of, grad_of = loss.SEGMENTATION_LOSSES[objective.reading]
-            f = ops.ones_like(mask) if passed.f is None else passed.f
-            loss_segmentation = loss_of(passed.seg_logits, mask, f)
-            dseg, df = grad_of(passed.seg_logits, mask, f)
-        if self.kind == "joint":
-            lam = objective.lam
-            total = loss.joint_loss(loss_class, loss_segmentation, lam)
-            da, dseg, df = lam * da, (1 - lam) * dseg, (1 - lam) * df
-        else:
-            total = loss_class if self.kind == "class" else loss_segmentation
+        loss_of, grad_of = loss.SEGMENTATION_LOSSES[objective.reading]
+        f = ops.ones_like(mask) if passed.f is None else passed.f
+        loss_segmentation = loss_of(passed.seg_logits, mask, f)
+        dseg, df = grad_of(passed.seg_logits, mask, f)
+        if self.kind == "seg":
+            self.backward(passed, None, dseg, None)
+            return Losses(loss_segmentation, None, loss_segmentation, None, passed.seg_logits)
+        lam, loss_class = objective.lam, loss.class_loss(passed.logits, malignant)
+        da = loss.class_loss_grad(passed.logits, malignant)
+        da, dseg, df = lam * da, (1 - lam) * dseg, (1 - lam) * df
         exact = objective.prior_gradient == "exact" and self.use_prior
         self.backward(passed, da, dseg, df if exact else None)
+        total = loss.joint_loss(loss_class, loss_segmentation, lam)
         return Losses(total, loss_class, loss_segmentation, passed.logits, passed.seg_logits)
 
     def class_loss_and_grad(self, x: Array, malignant: Array) -> Losses:
-        """Pre-training: Eq. (1) alone, its gradient added to the classifier's parameters."""
+        """Class-only, and pre-training: Eq. (1) alone, its gradient added to the classifier's parameters."""
         logits, cache = self.classifier.forward(x)
         value = loss.class_loss(logits, malignant)
         self.classifier.backward(loss.class_loss_grad(logits, malignant), cache)
