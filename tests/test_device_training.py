@@ -8,7 +8,7 @@ import pytest
 import standin_cupy
 from cuda_on_cpu import MISSING
 from places import ON_GPU
-from test_training import assert_same_bits, samples, settings
+from runs import assert_same_bits, samples, settings
 
 from gland import backend, ops
 from gland.errors import InputError

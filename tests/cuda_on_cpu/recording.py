@@ -52,9 +52,9 @@ class Launch(NamedTuple):
 
 
 def _kind(p: Parameter, value: Any) -> int:
-    if isinstance(value, HugeArray):
-        return 3
-    return 1 if isinstance(value, np.ndarray) else 2 if p.pointer else 0
+    if not p.pointer:
+        return 0  # a number, or a struct
+    return 3 if isinstance(value, HugeArray) else 1 if isinstance(value, np.ndarray) else 2
 
 
 def _text(s: str) -> bytes:
