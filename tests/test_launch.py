@@ -1,5 +1,6 @@
 """gland/ops/device/launch.py: arguments against the kernel's signature, where kernels run, and that the wheel carries them."""
 
+import re
 import subprocess
 import sys
 import types
@@ -284,6 +285,17 @@ def test_every_kernel_of_the_package_parses():
         assert source.instances, f"{file}.cu has no kernel"
         for expression in source.instances:
             assert launch.Kernel(source, expression).parameters
+
+
+def test_every_kernel_file_is_in_the_documents_and_says_what_it_must_agree_with():
+    document = (ROOT / "docs" / "gpu.md").read_text()
+    for file in launch.files():
+        assert f"`{file}.cu`" in document
+        first, second = (launch.KERNELS / f"{file}.cu").read_text().splitlines()[:2]
+        reference = re.search(r"^// .*Reference: (?:[\w, ]+ in )?(gland/[\w/]+\.py)", second)
+        assert first.startswith("// ") and (ROOT / reference[1]).is_file(), file
+    for path in launch.KERNELS.iterdir():
+        assert max(map(len, path.read_text().splitlines())) <= 120, path
 
 
 def test_the_wheel_carries_the_kernels(tmp_path):

@@ -121,9 +121,8 @@ class Recording:
         program = build(source.text, source.instances, mode)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "launches"
-            path.write_bytes(
-                struct.pack("<I", len(self.launches)) + b"".join(launch.pack(order) for launch in self.launches)
-            )
+            packed = [launch.pack(order) for launch in self.launches]
+            path.write_bytes(struct.pack("<I", len(packed)) + b"".join(packed))
             try:
                 done = subprocess.run([program, path], capture_output=True, text=True, timeout=SECONDS, check=False)
             except subprocess.TimeoutExpired:
