@@ -1,16 +1,16 @@
 """Runs the sections, in order, and turns an exception into a failed check: what crashes has not been shown to be right."""
 
 import multiprocessing
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from gland.audit import device, equations, joint, layers
-from gland.audit.evidence import Section
+from gland.audit.evidence import Check, Section
 from gland.audit.paper import facts, readings
 
 
@@ -53,7 +53,8 @@ def run(picture: bool = False) -> Audit:
             jobs = [pool.submit(_fact, key) for key in remote]
             measured = pool.submit(readings.measure)
             drawn = pool.submit(_picture) if picture else None
-            for job in [*jobs, measured]:
+            jobs_seen: list[Future[Any]] = [*jobs, measured]
+            for job in jobs_seen:
                 job.add_done_callback(lambda _: bar.update())
             done = []
             for key, build in local:
@@ -76,7 +77,7 @@ def _fact(key: str) -> Section:
     return one(key, dict(facts.sections())[key])
 
 
-def first_failure(sections: Iterator[tuple[str, Callable[[], Section]]]) -> tuple[str, object] | None:
+def first_failure(sections: Iterable[tuple[str, Callable[[], Section]]]) -> tuple[str, Check] | None:
     """(subject, check) of the first check that fails, or None."""
     for key, build in sections:
         for check in one(key, build).checks:

@@ -1,16 +1,19 @@
-"""The joint network again, from the paper's text and DESIGN's reading of it: loops over channels and kernel places, no
+"""The joint network again, from the paper's text as docs/equations.md reads it: loops over channels and kernel places, no
 GEMM, no backward pass, nothing of the package but the values of its parameters.
 
 Eq. (3) is taken by its definition: move one element of z_k, see how the score moves. Everything is analytic in
 the weights, so a complex step through this file gives the gradient of L, through f and all, without any backward pass.
 """
 
+from typing import Any
+
 import numpy as np
 
+Array = Any
 STAGES = 5
 
 
-def conv3(x, w, b):
+def conv3(x: Array, w: Array, b: Array | None) -> Array:
     """x (..., C, H, W), w (O, C, K, K), zero padding K // 2."""
     k, (h, wd) = w.shape[2], x.shape[-2:]
     p = k // 2
@@ -24,7 +27,7 @@ def conv3(x, w, b):
     return y if b is None else y + b[:, None, None]
 
 
-def double(x, w, b):
+def double(x: Array, w: Array, b: Array) -> Array:
     """Transposed convolution 2x2 with stride 2: each pixel becomes a 2x2 block.  w (C, O, 2, 2)"""
     *lead, c_, h, wd = x.shape
     y = np.zeros((*lead, w.shape[1], 2 * h, 2 * wd), complex)
@@ -35,15 +38,15 @@ def double(x, w, b):
     return y + b[:, None, None]
 
 
-def quarters(x):
+def quarters(x: Array) -> Array:
     """The four pixels of every 2x2 block, along a new first axis."""
     return np.stack([x[..., i::2, j::2] for i in (0, 1) for j in (0, 1)])
 
 
-def stretch(x, size):
+def stretch(x: Array, size: tuple[int, int]) -> Array:
     """Bilinear, centres at half-integers, edges repeated: x (h, w) -> size."""
 
-    def taps(n, out):
+    def taps(n: int, out: int) -> tuple[Array, Array, Array]:
         place = np.minimum(np.maximum((np.arange(out) * 2 + 1) * n / (2 * out) - 0.5, 0), n - 1)
         low = np.floor(place).astype(int)
         return low, np.minimum(low + 1, n - 1), place - low
@@ -56,7 +59,7 @@ def stretch(x, size):
     return upper * (1 - a) + lower * a
 
 
-def softmax(a):
+def softmax(a: Array) -> list[Array]:
     e = [np.exp(v) for v in a]
     return [v / sum(e) for v in e]
 
@@ -64,13 +67,13 @@ def softmax(a):
 class PlainJoint:
     """One image through the joint network. weights: path -> complex array, the package's names."""
 
-    def __init__(self, weights, skip=True):
+    def __init__(self, weights: dict[str, Array], skip: bool = True) -> None:
         self.w, self.skip = weights, skip
 
-    def _stage_conv(self, k, m, x):
+    def _stage_conv(self, k: int, m: int, x: Array) -> Array:
         return conv3(x, self.w[f"classifier.stage{k}.conv{m}.w"], self.w[f"classifier.stage{k}.conv{m}.b"])
 
-    def classify(self, x):
+    def classify(self, x: Array) -> tuple[Array, list[Array], list[Array], list[Any]]:
         """Logits a, z_1..z_K, the features before each pool, and for every stage the signs and winners that were met."""
         pooled, features, met = [], [], []
         for k in range(1, STAGES + 1):
@@ -88,7 +91,7 @@ class PlainJoint:
         y = conv3(x, self.w["classifier.score.w"], self.w["classifier.score.b"])
         return y.mean(axis=(1, 2)), pooled, features, met
 
-    def moved_logits(self, k, tz, met):
+    def moved_logits(self, k: int, tz: Array, met: list[Any]) -> Array:
         """How the logits move when z_k moves along each of tz (M, C, h, w): (M, 2)."""
         for stage in range(k + 1, STAGES + 1):
             on, winner = met[stage - 1]
@@ -97,7 +100,7 @@ class PlainJoint:
             tz = np.take_along_axis(quarters(tz), winner[None, None], 0)[0]
         return conv3(tz, self.w["classifier.score.w"], None).mean(axis=(2, 3))
 
-    def eq3(self, x, l, score):
+    def eq3(self, x: Array, l: int, score: str) -> tuple[list[Array], list[Array]]:
         """f_k = d score / d z_k for every k, one element of z_k after the other."""
         a, pooled, _, met = self.classify(x)
         g = []
@@ -111,9 +114,9 @@ class PlainJoint:
             g.append(moved.reshape(z.shape))
         return g, pooled
 
-    def prior(self, x, l, kind, score):
+    def prior(self, x: Array, l: int, kind: str, score: str) -> Array:
         g, pooled = self.eq3(x, l, score)
-        f = 0
+        f: Array = 0
         for g_k, z_k in zip(g, pooled):
             v = g_k * z_k if kind == "gradient-activation" else g_k
             c = np.where(v.real > 0, v, 0).sum(axis=0) / len(v)
@@ -121,7 +124,7 @@ class PlainJoint:
             f = f + stretch(c / peak, x.shape[1:]) / STAGES
         return f
 
-    def segment(self, x, f):
+    def segment(self, x: Array, f: Array) -> tuple[Array, Array]:
         """Class logits and segmentation logits (2, H, W)."""
         a, pooled, features, _ = self.classify(x)
         y = pooled[-1]
@@ -139,7 +142,10 @@ class PlainJoint:
         return a, conv3(y, self.w["segmenter.score.w"], self.w["segmenter.score.b"])
 
 
-def joint_loss(weights, images, masks, labels, lam, reading, kind="gradient", score="margin", priors=None, skip=True):
+def joint_loss(
+    weights: dict[str, Array], images: Array, masks: Array, labels: Array, lam: float, reading: str,
+    kind: str = "gradient", score: str = "margin", priors: Array | None = None, skip: bool = True,
+) -> Any:  # fmt: skip
     """Eq. (5) of a batch. priors: maps f to hold still (f detached); None computes them (f exact)."""
     net = PlainJoint(weights, skip)
     n_ = len(images)

@@ -98,9 +98,9 @@ def conv_relu_x(dy, y, w, geo, size):
     return conv_x(relu_x(dy, y), w, geo, size)
 
 
-def conv_relu_w(x, y, dy, geo, kernel):
+def conv_relu_w(x, y, dy, geo, kernel_size):
     dy = relu_x(dy, y)
-    return conv_w(x, dy, geo, kernel), channel_sum(dy)
+    return conv_w(x, dy, geo, kernel_size), channel_sum(dy)
 
 
 def conv_relu_backward(x, y, dy, w, geo):
