@@ -8,7 +8,7 @@ from cuda_on_cpu import ORDERS, emulated, thread_order
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from places import assert_close, everywhere
-from test_ops import convolutions, normal, poolings
+from strategies import convolutions, normal, poolings
 
 from gland import backend, layers, loss, ops, prior
 from gland.audit.layers import SUBJECTS

@@ -49,6 +49,12 @@ WRONG = [
         "    def forward(self, x):\n" + STALE + "    def input_grad(self, dy, cache):\n        return dy * (self.last.y",
         "dx is that of the last forward pass",
     ),
+    (
+        "relu",
+        "return dy * (cache.y.real > 0)",
+        'self.dx = getattr(self, "dx", 0.0 * dy)\n        self.dx[...] = dy * (cache.y > 0)\n        return self.dx',
+        "changes when the layer is called again",
+    ),
     ("softmax_cross_entropy", "(q * dq).sum(axis=1, keepdims=True)", "q * dq", "only the diagonal"),
     ("softmax_cross_entropy", "(dq - (q * dq).sum(axis=1, keepdims=True))", "dq", "normaliser takes away is missing"),
     ("softmax_cross_entropy", "sum(axis=1, keepdims=True)", "sum(axis=0)", "the sum runs over the images"),

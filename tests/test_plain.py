@@ -1,4 +1,4 @@
-"""gland/ops/plain.py, which proves the fast operations and the audit's layers: against SciPy, numbers worked by hand, and itself."""
+"""gland/ops/plain.py, which proves the fast operations and the audit's layers: against SciPy, by hand, by adjoint identities."""
 
 import ast
 import inspect

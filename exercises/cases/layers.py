@@ -8,7 +8,7 @@ import numpy as np
 from exercises.cases.tools import layer_claims, locked, random
 from exercises.diagnosis import Claim
 from gland import ops
-from gland.audit.numeric import complex_step
+from gland.gradcheck import complex_step
 
 LOST = "dx has lost dy: dx[..., low] += v keeps only the last of several v for one place; np.add.at keeps all."
 EXCHANGED = "dx: the weights t and 1 - t are exchanged."

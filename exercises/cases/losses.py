@@ -9,7 +9,7 @@ import numpy as np
 from exercises.cases.tools import locked, random
 from exercises.diagnosis import Claim
 from gland import loss, ops
-from gland.audit.numeric import complex_step
+from gland.gradcheck import complex_step
 
 
 def softmax_cross_entropy(module: ModuleType) -> Iterator[Claim | str]:

@@ -9,7 +9,7 @@ from exercises.cases.tools import locked, random
 from exercises.diagnosis import Claim, same
 from exercises.tiny import Tiny
 from gland import ops, prior
-from gland.audit.numeric import complex_step
+from gland.gradcheck import complex_step
 
 X, LABEL = random(1, 3, 1, 8, 12), locked(np.array([0, 1, 1]))
 BEFORE = locked(np.full(1, 0.25))  # gradients that were there already, to see that what is new is added

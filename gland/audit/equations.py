@@ -139,7 +139,7 @@ def eq5() -> Section:
 def eq6() -> Section:
     title, formula = (
         "Eq. 6: gland where its probability is the larger",
-        r"\hat{S}_j = \arg \max \{ P_g(x_j), P_b(x_j) \}",
+        r"\hat{S}_j = \operatorname{arg} \max \{ P_g(x_j), P_b(x_j) \}",
     )
     section = Section("Eq. 6", title, formula, [MultiLoss.predict, Prediction.gland_mask])
     section.notes = "P_g > P_b is the same as P_g > 1/2 and as s_g > s_b. It has no gradient. Ties count as background."

@@ -129,6 +129,16 @@ class Section:
         """Every check passes; a subject with neither checks nor measured numbers, and not skipped, shows nothing and fails."""
         return all(check.passed for check in self.checks) and bool(self.checks or self.numbers or self.skipped)
 
+    @property
+    def mark(self) -> str:
+        """The verdict in a word."""
+        return "skipped" if self.skipped else "FAILED" if not self.passed else "ok" if self.checks else "measured"
+
+    @property
+    def is_fact(self) -> bool:
+        """Whether it is shown by a number, having no function of its own."""
+        return bool(not self.computes and self.numbers and not self.skipped)
+
     def worst(self, kind: str) -> float | None:
         """The check of this kind that comes nearest to its tolerance, or fails most: its error."""
         errors = [check.error for check in self.checks if check.kind == kind]

@@ -74,7 +74,8 @@ def joint(prior_gradient: str, quick: bool = False) -> Section:
 def _check_joint(section: Section, objective: Objective, options: dict[str, Any], quick: bool) -> None:
     images, mask, label = batch()
     net, reading = network(**options), objective.reading
-    name = ", ".join([reading, *(f"{k} {v}" for k, v in options.items())])
+    words = {"prior_kind": "prior", "eq3_of": "score"}
+    name = ", ".join([reading, *(f"{words.get(k, k)} {v}" for k, v in options.items())])
     result = net.loss_and_grad(images, mask, label, objective)
     gradients = {path: d.copy() for path, d in net.gradients().items()}
     f = None if objective.prior_gradient == "exact" else net.forward(images, label).f

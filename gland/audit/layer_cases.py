@@ -106,7 +106,7 @@ SUBJECTS = (
     ),
     Subject(
         "MaxPool2d",
-        r"y_{i j} = \max_{(u, v) \in \text{window}(i, j)} x_{u v}",
+        r"y_{i j} = \max\limits_{(u, v) \in \text{window}(i, j)} x_{u v}",
         _exactly(lambda x, l: plain.max_pool(x, l.kernel_size, l.stride, l.pad, l.ceil_mode)[0]),
         [
             _case("2x2", (2, 2, 4, 6), layers.MaxPool2d, 2),
@@ -167,7 +167,7 @@ SUBJECTS = (
     ),
     Subject(
         "LocalResponseNorm",
-        r"y_c = x_c \left( k + \alpha \sum_{|j - c| \le n / 2} x_j^2 \right)^{-\beta}",
+        r"y_c = x_c \left( k + \alpha \sum\limits_{|j - c| \le n / 2} x_j^2 \right)^{-\beta}",
         lambda x, l: local_response_norm(decimals(x), l.n, l.alpha, l.beta, l.k),
         [_case("n 3, alpha 0.2", (2, 5, 2, 3), layers.LocalResponseNorm, 3, 0.2, 0.75, 1.5)],
     ),

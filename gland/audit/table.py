@@ -30,8 +30,8 @@ def summary(audit: Audit, out: TextIO | None = None) -> None:
 def line(section: Section, paint: "Paint") -> str:
     if section.skipped:
         return f"{section.key:<22}{paint.dim('skipped: ' + section.skipped)}"
-    mark = paint.red("FAILED") if not section.passed else paint.green("ok") if section.checks else paint.dim("measured")
-    if not section.computes and section.numbers:  # a fact: it has no function of its own
+    mark = {"FAILED": paint.red, "ok": paint.green}.get(section.mark, paint.dim)(section.mark)
+    if section.is_fact:
         what, number = section.numbers[0]
         return f"{section.key:<22}{what}: {number}  {mark}"
     errors = "".join(f"{'' if (e := section.worst(kind)) is None else f'{e:.0e}':>9}" for kind in COLUMNS)
@@ -66,8 +66,8 @@ def details(audit: Audit, out: TextIO | None = None) -> None:
     print(f"    {heading}", file=out)
     for m in audit.readings:
         cosine = "other w" if m.cosine is None else f"{m.cosine:.3f}"
-        after = f"{DIVERGES:>28}" if m.diverged else f"{m.changed:14.1%}{m.gland:7.0%}{m.dice:7.2f}"
-        print(f"    {m.name:<28}{m.loss:9.4g}{m.norm:10.3g}{cosine:>8}{after:>14}   {m.question}", file=out)
+        after = f"  {DIVERGES}" if m.diverged else f"{m.changed:14.1%}{m.gland:7.0%}{m.dice:7.2f}"
+        print(f"    {m.name:<28}{m.loss:9.4g}{m.norm:10.3g}{cosine:>8}{after:<31}{m.question}", file=out)
 
 
 class Paint:

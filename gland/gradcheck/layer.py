@@ -18,14 +18,16 @@ TOLERANCE = {
 }  # fmt: skip
 
 
-def check_layer(layer: Any, x: Array, seed: int = 0, float32: bool = False) -> Report:
+def check_layer(layer: Any, x: Array, seed: int = 0, elements: int = ELEMENTS, float32: bool = False) -> Report:
     """Everything a layer of the protocol (gland/layers/base.py) offers, at the point x, in float64.
 
     x: the input, any shape. Parameters are those that layer.names lists, or every array w that has a dw beside it.
-    float32: also whether single precision in gives nearly the same in single precision. The layer stays as it was.
+    elements: how many of a tensor are looked at singly, besides one direction through all of it. float32: also whether
+    single precision in gives nearly the same in single precision. The layer stays as it was.
     Raises CheckError if a layer cannot be checked.
     """
-    report, proof = Report(type(layer).__name__), LayerProof(layer, x, np.random.default_rng(seed))
+    report = Report(type(layer).__name__)
+    proof = LayerProof(layer, x, np.random.default_rng(seed), elements=elements)
     for c in [*proof.comparisons(), *(proof.float32() if float32 else ())]:
         by_hand = np.zeros_like(c.numeric) if c.by_hand is None and c.check == "second_order" else c.by_hand
         if c.check == "float32" and c.by_hand.dtype != np.float32:
@@ -81,12 +83,11 @@ class LayerProof:
             return (self._forward(z, x)[0] * dy).sum()
 
         dx = self._call(layer, "input_grad", dy, cache)
-        dx_then = np.copy(dx)
-        results = [(self.y, self.y_then), (dx, dx_then)]
+        results = {"y": (self.y, self.y_then), "dx": (dx, np.copy(dx))}
         yield self._against("input_grad", "x", dx, loss)
         touched = np.concatenate([np.zeros(0), *(np.ravel(d) for d in self.gradients().values())])
         yield Comparison("input_grad alone", ", ".join("d" + n for n in self.names), touched, np.zeros_like(touched))
-        yield Comparison("backward = input_grad", "x", self._call(layer, "backward", dy, cache), dx_then)
+        yield Comparison("backward = input_grad", "x", self._call(layer, "backward", dy, cache), results["dx"][1])
         once = self.gradients()
         for name in self.names:
             yield self._against("backward", name, once[name], loss)
@@ -95,19 +96,17 @@ class LayerProof:
             yield Comparison("gradients add", name, self.gradients()[name], 2 * once[name])
         if hasattr(layer, "tangent"):
             ty = self._call(layer, "tangent", tx, cache)
-            results.append((ty, np.copy(ty)))
+            results["ty"] = ty, np.copy(ty)
             yield Comparison("tangent", "y", ty, along(lambda x: self._forward(self.copy(complex), x)[0], self.x, tx))
-            # one gradient would be overwritten by another's, were there one output buffer
-            self._call(layer, "input_grad", -dy, cache)
-            self._call(layer, "tangent", -tx, cache)
             left, right = (ty * dy).sum(), (tx * self._call(layer, "input_grad", dy, cache)).sum()
             yield Comparison("adjoint", "tangent", left, right, scale=float(np.abs(ty * dy).sum()))
             yield from self._second_order()
+            self._call(layer, "tangent", -tx, cache)
         else:
-            self._call(layer, "input_grad", -dy, cache)
             self.notes.append("no tangent: neither it nor the adjoint identity was checked")
-        now, then = (np.concatenate([np.ravel(pair[i]) for pair in results]) for i in (0, 1))
-        yield Comparison("results kept", "y, dx, ty", now, then)
+        self._call(layer, "input_grad", -dy, cache)  # other values: in one buffer for all they would replace the first
+        now, then = (np.concatenate([np.ravel(pair[i]) for pair in results.values()]) for i in (0, 1))
+        yield Comparison("results kept", ", ".join(results), now, then)
         now, then = (np.concatenate([a.ravel() for a in arrays]) for arrays in ((self.x, dy, tx), self.before))
         yield Comparison("arguments kept", "x, dy, tx", now, then)
 

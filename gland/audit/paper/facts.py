@@ -125,7 +125,7 @@ def minimiser() -> Section:
     section = Section(
         "minimiser",
         "Eq. 4's minimiser is P_g = S f, so Eq. 6 keeps gland only where f > 1/2",
-        r"\arg \min_{P_g} L_s = S f",
+        r"\operatorname{arg} \min\limits_{P_g} L_s = S f",
     )
     f = np.linspace(0.02, 0.98, 48).reshape(1, 6, 8)
     mask = np.ones_like(f)
