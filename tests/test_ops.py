@@ -106,18 +106,6 @@ def test_max_pool_is_its_definition_ties_to_the_first(case):
     close(dx, plain.max_pool_x(dy, argmax, kernel, stride, pad, x.shape[2:]))
 
 
-def test_max_pool_by_hand():
-    #  1 2 5      windows 2x2, stride 1 overlap; the 9 wins two of them, of the two 5s in a window the upper one
-    #  9 4 5      wins, and the element that won twice receives both gradients
-    #  1 2 5
-    x = np.array([[1.0, 2, 5], [9, 4, 5], [1, 2, 5]])[None, None]
-    y, argmax = ops.max_pool(x, (2, 2), 1, 0, False)
-    assert y[0, 0].tolist() == [[9, 5], [9, 5]]
-    assert argmax[0, 0].tolist() == [[2, 1], [0, 1]]
-    dx = ops.max_pool_x(np.array([[1.0, 10], [100, 1000]])[None, None], argmax, (2, 2), 1, 0, (3, 3))
-    assert dx[0, 0].tolist() == [[0, 0, 10], [101, 0, 1000], [0, 0, 0]]
-
-
 @given(poolings())
 def test_pool_adjoints(case):
     x, kernel, stride, pad, ceil_mode, rng = case
@@ -181,22 +169,19 @@ def test_softmax_neither_overflows_nor_takes_log_of_zero(shape):
     close(ops.softmax(x / 1e4), np.exp(x / 1e4) / np.exp(x / 1e4).sum(axis=1, keepdims=True))
 
 
-def test_sgd_update_by_hand():
+@pytest.mark.parametrize("room", [ops, plain])
+def test_the_solvers_updates_by_hand(room):
     w, dw, v = np.array([1.0]), np.array([2.0]), np.array([0.5])
-    ops.sgd_update(w, dw, v, 0.1, 0.9, 0.01)
+    room.sgd_update(w, dw, v, 0.1, 0.9, 0.01)
     assert v == pytest.approx([0.9 * 0.5 + 0.1 * (2 + 0.01)])
     assert w == pytest.approx([1 - v[0]])
 
-
-def test_nesterov_by_hand():
     dw, v = np.array([2.0]), np.array([0.5])
-    ahead = ops.nesterov(dw, v, 0.9, 0.25)
+    ahead = room.nesterov(dw, v, 0.9, 0.25)
     assert v == pytest.approx([0.9 * 0.5 + 0.5]) and ahead == pytest.approx([0.9 * v[0] + 0.5])
 
-
-def test_adam_update_by_hand():
     w, dw, m, s = np.array([1.0]), np.array([4.0]), np.array([0.5]), np.array([0.25])
-    ops.adam_update(w, dw, m, s, 0.1, (0.9, 0.99), 0.01, 0.02, 0.5)
+    room.adam_update(w, dw, m, s, 0.1, (0.9, 0.99), 0.01, 0.02, 0.5)
     assert m == pytest.approx([0.9 * 0.5 + 0.1 * 2]) and s == pytest.approx([0.99 * 0.25 + 0.01 * 4])
     assert w == pytest.approx([1 - 0.1 * (m[0] / (s[0] ** 0.5 + 0.01) + 0.02)])
 

@@ -8,7 +8,7 @@ import numpy as np
 from exercises.diagnosis import Claim, same, sentence
 from gland.gradcheck import LayerProof, check_layer
 
-Wrong = dict[str, list[tuple[str, np.ndarray]]]  # by "dx", "dw", "db", "ty"
+Wrong = dict[str, dict[str, np.ndarray]]  # by "dx", "dw", "db", "ty": by sentence, what the mistake gives
 
 
 def random(seed: int, *shape: int) -> np.ndarray:
@@ -40,7 +40,7 @@ def layer_claims(
     wrongs, truths = wrong(dy, tx), {}
 
     def claim(name: str, c: Any) -> Claim:
-        return Claim(name + where, c.by_hand, c.numeric, wrongs.get(name, ()), sizes or {})
+        return Claim(name + where, c.by_hand, c.numeric, wrongs.get(name, {}), sizes or {})
 
     for c in proof.comparisons():
         match c.check, c.name:
@@ -65,7 +65,7 @@ def layer_claims(
                 yield claim("ty", c)
             case "second_order", "w":
                 text = f"dw of second_order{where} is backward's: it has x where the tangent tx belongs."
-                yield Claim(f"dw of second_order{where}", c.by_hand, c.numeric, [(text, truths["w"])])
+                yield Claim(f"dw of second_order{where}", c.by_hand, c.numeric, {text: truths["w"]})
             case "second_order", "b" if c.by_hand.any():
                 yield "second_order adds to db; the bias is no part of input_grad, so it gets nothing."
             case "second_order", "x" if c.by_hand is not None:

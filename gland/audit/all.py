@@ -79,8 +79,5 @@ def _fact(key: str) -> Section:
 
 def first_failure(sections: Iterable[tuple[str, Callable[[], Section]]]) -> tuple[str, Check] | None:
     """(subject, check) of the first check that fails, or None."""
-    for key, build in sections:
-        for check in one(key, build).checks:
-            if not check.passed:
-                return key, check
-    return None
+    failed = ((key, check) for key, build in sections for check in one(key, build).checks if not check.passed)
+    return next(failed, None)

@@ -50,9 +50,9 @@ def patched_code(edit: Edit) -> CodeType:
 
 
 def find(name: str) -> Mistake:
-    for mistake in MISTAKES:
-        if mistake.name == name:
-            return mistake
+    found = {mistake.name: mistake for mistake in MISTAKES}
+    if name in found:
+        return found[name]
     raise InputError(f"there is no mistake {name!r}; `python -m gland.audit --break list` prints their names")
 
 

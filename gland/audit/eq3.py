@@ -36,14 +36,15 @@ def eq3(quick: bool = False) -> Section:
         grad, curvature = prior.SCORES[score]
         logits, cache = net.classifier.forward(images)
         g, sent = net.classifier.pooling_gradients(grad(logits, label), cache)
-        for n, image in enumerate(images[: 1 if quick and score == "margin" else 2]):
-            expected, pooled = plain_network.PlainJoint(w).eq3(image.astype(complex), label[n], score)
+        for n in range(1 if quick and score == "margin" else 2):
+            image = images[n : n + 1].astype(complex)
+            expected, pooled = plain_network.PlainJoint(w).eq3(image, label[n], score)
             for k, (ours, theirs) in enumerate(zip(g, expected), 1):
                 what = f"d {score} / d z_{k}, image {n + 1}, one element after the other"
-                section.compare("formula", what, ours[n], theirs.real, NETWORK)
+                section.compare("formula", what, ours[n], theirs[0].real, NETWORK)
             if score == "probability":
                 for k, (ours, theirs) in enumerate(zip(cache.pooled, pooled), 1):
-                    section.compare("formula", f"z_{k}, image {n + 1}", ours[n], theirs.real, NETWORK)
+                    section.compare("formula", f"z_{k}, image {n + 1}", ours[n], theirs[0].real, NETWORK)
         u = [rng.standard_normal(g_k.shape) for g_k in g]
         net.zero_grad()
         ta = net.classifier.second_order(u, sent, cache)

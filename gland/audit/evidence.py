@@ -77,7 +77,7 @@ class Check:
 class Section:
     """One subject of the audit: an equation, a layer, the prior, the joint gradient, the device, or a fact."""
 
-    key: str  # short, for tables and for --break's report
+    key: str  # short, for tables and for what --break prints
     title: str
     formula: str = ""  # in TeX
     computes: Sequence[Callable[..., Any]] = ()

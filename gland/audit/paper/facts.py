@@ -20,11 +20,8 @@ def sections() -> Iterator[tuple[str, Callable[[], Section]]]:
 
 
 def sign() -> Section:
-    section = Section(
-        "sign",
-        "With two classes |f| is not class-specific; its sign is",
-        r"\frac{\partial Q_1}{\partial z} = - \frac{\partial Q_2}{\partial z}",
-    )
+    formula = r"\frac{\partial Q_1}{\partial z} = - \frac{\partial Q_2}{\partial z}"
+    section = Section("sign", "With two classes |f| is not class-specific; its sign is", formula)
     images_, _, _ = batch()
     net = network()
     logits, cache = net.classifier.forward(images_)
@@ -122,11 +119,8 @@ def last_layer() -> Section:
 
 
 def minimiser() -> Section:
-    section = Section(
-        "minimiser",
-        "Eq. 4's minimiser is P_g = S f, so Eq. 6 keeps gland only where f > 1/2",
-        r"\operatorname{arg} \min\limits_{P_g} L_s = S f",
-    )
+    formula = r"\operatorname{arg} \min\limits_{P_g} L_s = S f"
+    section = Section("minimiser", "Eq. 4's minimiser is P_g = S f, so Eq. 6 keeps gland only where f > 1/2", formula)
     f = np.linspace(0.02, 0.98, 48).reshape(1, 6, 8)
     mask = np.ones_like(f)
     low, high = np.full(f.shape, -20.0), np.full(f.shape, 20.0)
@@ -152,11 +146,8 @@ def minimiser() -> Section:
 
 
 def unbounded() -> Section:
-    section = Section(
-        "unbounded",
-        "Typeset literally, Eq. 4 is unbounded below",
-        r"- \sum_j S_j f_j \log P_g + \sum_j (1 - S_j f_j) \log P_b",
-    )
+    formula = r"- \sum_j S_j f_j \log P_g + \sum_j (1 - S_j f_j) \log P_b"
+    section = Section("unbounded", "Typeset literally, Eq. 4 is unbounded below", formula)
     f = np.full((1, 1, 1), 0.7)
     values = []
     for margin in (1000.0, 100.0, 10.0, 1.0):

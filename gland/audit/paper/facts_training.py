@@ -13,11 +13,8 @@ from gland.networks.base import Objective
 
 
 def starving() -> Section:
-    section = Section(
-        "starving",
-        "Read as a weight, f starves the gland class while its mean is below 1",
-        r"P_g = \frac{\sum S f}{\sum S f + \sum (1 - S)}",
-    )
+    formula = r"P_g = \frac{\sum S f}{\sum S f + \sum (1 - S)}"
+    section = Section("starving", "Read as a weight, f starves the gland class while its mean is below 1", formula)
     x, mask, label = window(START)
     f, mask = np.asarray(started().forward(x, label).f, float), mask.astype(float)
     truth = mask.mean()
@@ -125,11 +122,8 @@ def table1() -> Section:
 
 
 def momentum() -> Section:
-    section = Section(
-        "momentum",
-        "Batch 1 with momentum 0.99 needs a tiny step",
-        r"v \leftarrow \mu v + \eta g, \quad \sum_t \mu^t = \frac{1}{1 - \mu}",
-    )
+    formula = r"v \leftarrow \mu v + \eta g, \quad \sum_t \mu^t = \frac{1}{1 - \mu}"
+    section = Section("momentum", "Batch 1 with momentum 0.99 needs a tiny step", formula)
     paper = readings.Reading("paper", "", losses=(readings.summed_loss, readings.summed_loss_grad))
     net, steps = fresh(), 40
     descent = Descent(net, 1e-4, 0.99)

@@ -85,6 +85,5 @@ def _weights(skip: bool) -> np.ndarray:
     net = fresh(skip=skip)
     descent = Descent(net)
     for step in range(START):
-        x, mask, label = window(step)
-        descent.step(partial(_added, net, x, mask, label))
+        descent.step(partial(_added, net, *window(step)))
     return net.flat
