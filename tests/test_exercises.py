@@ -45,7 +45,7 @@ WRONG = [
     ("relu", "dy * (cache.y.real > 0)", "dy * cache.y", "dx is multiplied by y"),
     ("relu", "tx * (cache.y.real > 0)", "tx * (cache.y.real == 0)", "ty is let through where x < 0"),
     ("relu", "return dy * (cache.y.real > 0)", "dy *= cache.y > 0\n        return dy", "arguments is written into, line"),
-    ("relu", GRAD + "return dy * (cache.y", FORWARD + STALE + GRAD + "return dy * (self.last.y", "dx is that of the last forward"),
+    ("relu", GRAD + "return dy * (cache.y", FORWARD + STALE + GRAD + "return dy * (self.last.y", "dx is that of the last"),
     ("relu", "return dy * (cache.y.real > 0)", BUFFER + "return self.dx", "changes when the layer is called again"),
     ("softmax_cross_entropy", "(q * dq).sum(axis=1, keepdims=True)", "q * dq", "only the diagonal"),
     ("softmax_cross_entropy", "(dq - (q * dq).sum(axis=1, keepdims=True))", "dq", "normaliser takes away is missing"),

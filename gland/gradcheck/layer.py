@@ -72,8 +72,8 @@ class LayerProof:
         self.dy = _locked(rng.standard_normal(self.y.shape) if dy is None else dy)
         self.tx = _locked(rng.standard_normal(self.x.shape) if tx is None else tx)
         self.before = [a.copy() for a in (self.x, self.dy, self.tx)]
+        # another call: whatever is kept on the layer instead of in the cache is stale from here on
         self._forward(self.layer, self.x.ravel()[::-1].reshape(self.x.shape))
-        # whatever is kept on the layer instead of in the cache is stale from here on
 
     def comparisons(self) -> Iterator[Comparison]:
         """One promise after the other, in the order in which a layer is written. Each is tried when it is asked for."""
