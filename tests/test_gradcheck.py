@@ -8,14 +8,7 @@ import numpy as np
 import pytest
 
 from gland import gradcheck, layers, ops
-from gland.gradcheck import (
-    CheckError,
-    LayerProof,
-    central_difference,
-    check_function,
-    check_layer,
-    check_parameters,
-)  # fmt: skip
+from gland.gradcheck import CheckError, LayerProof, central_difference, check_function, check_layer, check_parameters
 from gland.networks import MultiLoss
 from gland.networks.base import Objective
 

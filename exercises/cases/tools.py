@@ -23,13 +23,9 @@ def locked(a: np.ndarray) -> np.ndarray:
 
 
 def layer_claims(
-    layer: Any,
-    x: np.ndarray,
-    given: np.ndarray,
-    wrong: Callable[[np.ndarray, np.ndarray], Wrong],
-    sizes: dict[str, int] | None = None,
-    where: str = "",
-) -> Iterator[Claim | str]:
+    layer: Any, x: np.ndarray, given: np.ndarray, wrong: Callable[[np.ndarray, np.ndarray], Wrong],
+    sizes: dict[str, int] | None = None, where: str = "",
+) -> Iterator[Claim | str]:  # fmt: skip
     """All comparisons of gland.gradcheck, in its order, each as a claim that is diagnosed or as a sentence.
 
     given: what forward must give. wrong(dy, tx): results of typical mistakes. where: said behind every name.

@@ -8,7 +8,7 @@ from gland import prior
 from gland.audit import plain_network
 from gland.audit.evidence import KINDS, Section, both_zero, difference
 from gland.audit.example import as_complex, batch, network, probe
-from gland.gradcheck import scaled_gap
+from gland.gradcheck.numeric import scaled_gap
 from gland.networks.classifier import Classifier
 from gland.networks.multiloss import MultiLoss
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gland.gradcheck import directions, moved
+from gland.gradcheck.numeric import directions, moved
 from gland.networks.multiloss import MultiLoss
 
 Array = Any
