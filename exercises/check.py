@@ -31,13 +31,13 @@ def verdict(name: str, module: ModuleType) -> str | None:
     except NotImplementedError:
         raise
     except CheckError as error:
-        return f"{error}."
+        return _raised(error.__cause__, module) if error.__cause__ else f"{error}."
     except Exception as error:
         return _raised(error, module)
     return None
 
 
-def _raised(error: Exception, module: ModuleType) -> str:
+def _raised(error: BaseException, module: ModuleType) -> str:
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == module.__file__]
     place = f", line {own[-1].lineno}, in {own[-1].name}" if own else ""
     text = " ".join(str(error).split()) or "without a message"

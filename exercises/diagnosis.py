@@ -1,6 +1,6 @@
 """From a wrong array to one sentence that says what is wrong with it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import permutations
 from typing import Any, NamedTuple
 
@@ -12,14 +12,14 @@ TOLERANCE = 1e-9  # relative to the largest value; both sides are float64
 class Claim(NamedTuple):
     """An array that a student's code computed, what it must be, and what people often compute instead.
 
-    name: what the sentence calls it. wrong: pairs (sentence, the array that this mistake gives). sizes: numbers that are
+    name: what the sentence calls it. wrong: by sentence, the array that this mistake gives. sizes: numbers that are
     easily forgotten as a factor, by the name that the exercise gives them.
     """
 
     name: str
     yours: Any
     truth: np.ndarray
-    wrong: Sequence[tuple[str, Any]] = ()
+    wrong: Mapping[str, Any] = {}
     sizes: dict[str, float] = {}  # noqa: RUF012
 
 
@@ -42,7 +42,7 @@ def sentence(claim: Claim) -> str | None:
         return f"{name} contains nan or inf: something overflows, or is divided by zero."
     if same(yours, truth):
         return None
-    for text, wrong in claim.wrong:
+    for text, wrong in claim.wrong.items():
         if same(yours, np.asarray(wrong)):
             return text
     for guess in (_zero, _factor, _moved, _part):

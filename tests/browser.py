@@ -10,6 +10,8 @@ import pytest
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
+FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+--disable-component-update --disable-sync --window-size=1400,1000 --virtual-time-budget=5000"""
 
 # shows the page in two frames of these widths, then writes what it measured into its own title
 HARNESS = """<!doctype html><title>waiting</title><body><script>
@@ -38,20 +40,7 @@ def seen(text, folder):
     """What the browser measured of the page, at desktop and at phone width."""
     harness = folder / "harness.html"
     harness.write_text(HARNESS.replace("PAGE", json.dumps(text).replace("</", "<\\/")), encoding="utf-8")
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={folder / 'profile'}",
-        "--window-size=1400,1000",
-        "--virtual-time-budget=5000",
-        "--dump-dom",
-    ]
-    done = subprocess.run([CHROMIUM, *flags, harness.as_uri()], capture_output=True, text=True, timeout=120)
+    command = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={folder / 'profile'}", "--dump-dom", harness.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     title = html.unescape(re.search("<title>(.*?)</title>", done.stdout).group(1))
     return sorted(json.loads(title), key=lambda found: -found["width"])

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
+from gland.gradcheck import STEP
 from gland.layers import Dropout, LocalResponseNorm, MaxPool2d
 from gland.loss import class_loss
 from gland.networks import Architecture, build
 from gland.networks.alexnet import AlexNet, _starts
-
-STEP = 1e-30
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from browser import browser, seen
 
 from gland import loss
 from gland.audit import all as everything
-from gland.audit import equations, highlight, layers
-from gland.audit.mathml import mathml
+from gland.audit import equations, layers
+from gland.audit.evidence import Section
 from gland.audit.page import render
 from gland.audit.paper import readings
 
@@ -67,38 +67,56 @@ def test_the_page_has_light_and_dark(text):
     assert "prefers-color-scheme: dark" in text
 
 
+def test_what_a_subject_says_is_escaped():
+    section = Section("<i>", "<b>", "x < 1", [loss.class_loss], notes="&", numbers=[("<u>", "<s>")])
+    section.add("fact", "<em>", 0)
+    text = render.render(everything.Audit([section, section], [], PIXEL))
+    assert all(f"&lt;{tag}&gt;" in text for tag in ("i", "b", "em")) and 'class="notes">&amp;</p>' in text
+    assert not re.search("<(i|b|u|s|em)>", text.split("</header>")[1])
+
+
+def test_a_failed_check_is_seen_at_once():
+    section = Section("Eq. 0", "made up", "x", [loss.class_loss])
+    for _ in range(12):
+        section.compare("formula", "two and three", 2.0, 3.0)
+    text = render.render(everything.Audit([section], [], PIXEL))
+    assert "NOT ALL PASSED" in text and "<details open>" in text and "12 checks, some FAILED" in text
+
+
+def test_a_reading_that_diverges_says_at_which_rate(text):
+    assert '<td colspan="3">training diverges at the mean&#39;s rate</td>' in text
+
+
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_formulas_become_well_formed_mathml(formula):
-    assert len(list(ElementTree.fromstring(mathml(formula)).iter())) > 4
+    assert len(list(ElementTree.fromstring(render.mathml(formula)).iter())) > 4
 
 
-def test_mathml_of_a_fraction():
-    assert "<mfrac><mrow><mrow><mn>1</mn></mrow></mrow><mrow><mrow><mi>x</mi></mrow></mrow></mfrac>" in mathml(
-        r"\frac{1}{x}"
-    )
+def test_mathml_of_a_fraction_and_of_what_is_set_otherwise():
+    math = render.mathml(r"\frac{1}{x} \log \max(x', 0)")
+    assert "<mfrac><mrow><mn>1</mn></mrow><mrow><mi>x</mi></mrow></mfrac>" in math
+    assert '<mspace width="0.167em" /><mi>log</mi><mspace width="0.167em" /><mi>max</mi>' in math
+    assert "<mi>x</mi><mi>\N{PRIME}</mi>" in math and "http" not in math
+    assert 'alttext="\\frac{1}{x} \\log \\max(x&#39;, 0)"' in math
 
 
 def test_an_unknown_command_is_refused():
     with pytest.raises(ValueError, match="nosuch"):
-        mathml(r"\nosuch")
+        render.mathml(r"\nosuch")
 
 
 def test_highlighting_keeps_every_character():
     source = 'def f(x):\n    """two\n    lines"""\n    return x < 3  # <&>\n'
-    assert html.unescape(re.sub("<[^>]*>", "", highlight.coloured(source))) == source
+    assert html.unescape(re.sub("<[^>]*>", "", "\n".join(render.coloured(source)))) + "\n" == source
 
 
 def test_highlighting_marks_keywords_strings_and_comments():
-    marked = highlight.coloured("def f():\n    return 'a'  # why\n")
-    for span in (
-        '<span class="k">def</span>',
-        '<span class="d">f</span>',
-        '<span class="s">&#x27;a&#x27;</span>',
-        '<span class="c"># why</span>',
-    ):
-        assert span in marked
+    marked = html.unescape("\n".join(render.coloured("def f():\n    return 'a'  # why\n")))
+    for kind, word in (("k", "def"), ("nf", "f"), ("s1", "'a'"), ("c1", "# why")):
+        assert f'<span class="{kind}">{word}</span>' in marked
 
 
 def test_source_is_numbered_as_in_its_file():
-    first = int(re.search(r'class="l">\s*(\d+)<', highlight.highlighted(loss.class_loss)).group(1))
+    (first, line), *_ = render.source(loss.class_loss)
     assert first == loss.class_loss.__wrapped__.__code__.co_firstlineno
+    assert re.sub("<[^>]*>", "", line) == "@ops.fused(device.loss.class_loss)"

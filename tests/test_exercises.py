@@ -21,6 +21,8 @@ LOW, HIGH = "np.add.at(dx, (..., low), (1 - t) * dy)", "np.add.at(dx, (..., high
 DQ = "(q * one_hot).sum(axis=1, keepdims=True) * (one_hot - q)"
 SOFT = "- mask * f) / mask.size\n    return np.stack([ds_gland, -ds_gland], axis=1), mask"
 START = "net.mean.input_grad(score_grad(logits, label), cache.mean)"
+GRAD, FORWARD = "    def input_grad(self, dy, cache):\n        ", "    def forward(self, x):\n"
+BUFFER = "self.dx = getattr(self, 'dx', 0.0 * dy)\n        self.dx[...] = dy * (cache.y > 0)\n        "
 STALE = "        out = super().forward(x)\n        self.last = out[1]\n        return out\n\n"
 
 # an exercise; a wrong answer, as an edit of the solution; what the student is told
@@ -43,12 +45,8 @@ WRONG = [
     ("relu", "dy * (cache.y.real > 0)", "dy * cache.y", "dx is multiplied by y"),
     ("relu", "tx * (cache.y.real > 0)", "tx * (cache.y.real == 0)", "ty is let through where x < 0"),
     ("relu", "return dy * (cache.y.real > 0)", "dy *= cache.y > 0\n        return dy", "arguments is written into, line"),
-    (
-        "relu",
-        "    def input_grad(self, dy, cache):\n        return dy * (cache.y",
-        "    def forward(self, x):\n" + STALE + "    def input_grad(self, dy, cache):\n        return dy * (self.last.y",
-        "dx is that of the last forward pass",
-    ),
+    ("relu", GRAD + "return dy * (cache.y", FORWARD + STALE + GRAD + "return dy * (self.last.y", "dx is that of the last"),
+    ("relu", "return dy * (cache.y.real > 0)", BUFFER + "return self.dx", "changes when the layer is called again"),
     ("softmax_cross_entropy", "(q * dq).sum(axis=1, keepdims=True)", "q * dq", "only the diagonal"),
     ("softmax_cross_entropy", "(dq - (q * dq).sum(axis=1, keepdims=True))", "dq", "normaliser takes away is missing"),
     ("softmax_cross_entropy", "sum(axis=1, keepdims=True)", "sum(axis=0)", "the sum runs over the images"),

@@ -1,12 +1,14 @@
 """The checks, checked: each planted mistake turns its own check red, and what cannot be checked is said in a sentence."""
 
+import re
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from gland import layers, ops
-from gland.gradcheck import CheckError, central_difference, check_function, check_layer, check_parameters
+from gland import gradcheck, layers, ops
+from gland.gradcheck import CheckError, LayerProof, central_difference, check_function, check_layer, check_parameters
 from gland.networks import MultiLoss
 from gland.networks.base import Objective
 
@@ -92,6 +94,43 @@ class LastTie(layers.MaxPool2d):
         return super().input_grad(dy, wrong)
 
 
+class MaskOfTheLastCall(layers.ConvReLU):
+    def forward(self, x):
+        self.y, cache = super().forward(x)
+        return self.y, cache
+
+    def input_grad(self, dy, cache):
+        return super().input_grad(dy, cache._replace(y=self.y))
+
+
+class InputGradAddsToTheBias(layers.Conv2d):
+    def input_grad(self, dy, cache):
+        self.db += ops.channel_sum(dy)
+        return super().input_grad(dy, cache)
+
+
+class OneBufferForAllOutputs(layers.ReLU):
+    def forward(self, x):
+        self.y = getattr(self, "y", np.zeros_like(x))
+        self.y[...] = ops.relu(x)
+        return self.y, self.Cache(self.y.copy())
+
+
+class OneBufferForAllGradients(layers.ReLU):
+    def input_grad(self, dy, cache):
+        self.dx = getattr(self, "dx", np.zeros_like(dy))
+        self.dx[...] = super().input_grad(dy, cache)
+        return self.dx
+
+
+class WritesIntoItsInput(layers.Softmax):
+    def input_grad(self, dy, cache):
+        dy.flags.writeable = True  # whoever does this is not stopped by a lock
+        dx = super().input_grad(dy, cache)
+        dy[...] = 0
+        return dx
+
+
 MISTAKES = [
     (conv(FlippedKernel), "input_grad"),
     (conv(TransposedWeight), "input_grad"),
@@ -106,6 +145,11 @@ MISTAKES = [
     (NoCurvature(), "second_order"),
     (WrongSign(), "second_order"),
     (LastTie(2), "input_grad"),
+    (conv(MaskOfTheLastCall), "input_grad"),
+    (conv(InputGradAddsToTheBias), "input_grad alone"),
+    (OneBufferForAllOutputs(), "results kept"),
+    (OneBufferForAllGradients(), "results kept"),
+    (WritesIntoItsInput(), "arguments kept"),
 ]
 
 
@@ -129,6 +173,39 @@ def test_a_report_names_the_worst_element_and_both_values():
     # of a sum over 2 x 5 x 5 elements the mean is a fiftieth
     assert row.numeric == pytest.approx(50 * row.by_hand)
     assert row.index in {"a direction", "(0,)", "(1,)", "(2,)"} and row.index in str(report)
+
+
+def test_single_precision_is_held_against_double():
+    class Coarse(layers.ReLU):
+        def tangent(self, tx, cache):
+            return super().tangent(tx, cache) * (1.001 if tx.dtype == np.float32 else 1)
+
+    class Wide(layers.ReLU):
+        def tangent(self, tx, cache):
+            return super().tangent(tx, cache).astype(float) if tx.dtype == np.float32 else super().tangent(tx, cache)
+
+    check_layer(conv(layers.ConvReLU), X, float32=True).assert_ok()
+    check_layer(Coarse(), X).assert_ok()
+    assert [(row.check, row.name) for row in check_layer(Coarse(), X, float32=True).rows if not row.ok] == [
+        ("float32", "ty")
+    ]
+    with pytest.raises(CheckError, match="gave ty in float64 for an input in float32"):
+        check_layer(Wide(), X, float32=True)
+
+
+def test_every_element_array_against_array():
+    proof = LayerProof(conv(), X, np.random.default_rng(0), elements=None)
+    found = {(c.check, c.name): c for c in proof.comparisons()}
+    for check, name, shape in (("input_grad", "x", X.shape), ("backward", "w", (3, 2, 3, 3)), ("backward", "b", (3,))):
+        c = found[check, name]
+        assert c.by_hand.shape == c.numeric.shape == shape and np.abs(c.by_hand - c.numeric).max() < 1e-12
+    assert found["second_order", "x"].by_hand is None and not found["second_order", "x"].numeric.any()
+
+
+def test_the_package_of_the_checker_knows_no_layer():
+    for file in Path(gradcheck.__file__).parent.glob("*.py"):
+        modules = re.findall(r"^\s*(?:from|import) (gland[\w.]*)", file.read_text(encoding="utf-8"), flags=re.M)
+        assert all(m.startswith("gland.gradcheck") or m == "gland.tables" for m in modules), file
 
 
 def test_nan_is_wrong():
@@ -165,7 +242,7 @@ def test_a_students_layer_needs_no_base_class():
     layer = Square()
     report = check_layer(layer, np.arange(1.0, 7).reshape(2, 3))
     report.assert_ok()
-    assert {row.name for row in report.rows} == {"x", "w"}
+    assert {row.name for row in report.rows} == {"x", "w", "dw", "y, dx", "x, dy, tx"}
     assert "no tangent" in str(report)
     assert layer.w == 3 and layer.dw == 0  # as it was
 

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
+from gland.gradcheck import STEP
 from gland.layers import Dropout, MaxPool2d
 from gland.loss import soft_target_loss
 from gland.networks import Architecture, build
 from gland.networks import unet as module
 from gland.networks.base import Objective
 from gland.networks.unet import UNet
-
-STEP = 1e-30
 
 
 @pytest.fixture(scope="module")

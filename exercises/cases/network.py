@@ -9,7 +9,7 @@ from exercises.cases.tools import locked, random
 from exercises.diagnosis import Claim, same
 from exercises.tiny import Tiny
 from gland import ops, prior
-from gland.audit.numeric import complex_step
+from gland.gradcheck import complex_step
 
 X, LABEL = random(1, 3, 1, 8, 12), locked(np.array([0, 1, 1]))
 BEFORE = locked(np.full(1, 0.25))  # gradients that were there already, to see that what is new is added
@@ -37,14 +37,14 @@ def pooling_gradients(module: ModuleType) -> Iterator[Claim | str]:
         "dQ_l/da of score_grad",
         module.score_grad(logits, LABEL),
         complex_step(score, logits),
-        [
-            ("dQ_l/da: that is the derivative of the logit a_l; the score is Q_l.", d),
-            ("dQ_l/da: the factor Q_l in front is missing.", d - q),
-            ("dQ_l/da: the factor in front is Q_l, the same for every m, not Q_m.", q * (d - q)),
-            ("dQ_l/da is that of the other class: look at which column is l.", -q_l * (d - q)),
-            ("dQ_l/da is that of class 1 for every image; l is each image's own label.", every_one[1]),
-            ("dQ_l/da is that of class 0 for every image; l is each image's own label.", every_one[0]),
-        ],
+        {
+            "dQ_l/da: that is the derivative of the logit a_l; the score is Q_l.": d,
+            "dQ_l/da: the factor Q_l in front is missing.": d - q,
+            "dQ_l/da: the factor in front is Q_l, the same for every m, not Q_m.": q * (d - q),
+            "dQ_l/da is that of the other class: look at which column is l.": -q_l * (d - q),
+            "dQ_l/da is that of class 1 for every image; l is each image's own label.": every_one[1],
+            "dQ_l/da is that of class 0 for every image; l is each image's own label.": every_one[0],
+        },
     )
     g = module.pooling_gradients(net, logits, LABEL, cache)
     if not isinstance(g, (list, tuple)) or len(g) != 2:
@@ -66,30 +66,32 @@ def pooling_gradients(module: ModuleType) -> Iterator[Claim | str]:
         "g_2",
         g[1],
         truth[1],
-        [("g_2 is the margin's, a_l less the other logit; the score here is Q_l.", margin)],
+        {"g_2 is the margin's, a_l less the other logit; the score here is Q_l.": margin},
         sizes,
     )
-    yield Claim("g_1", g[0], truth[0], [("g_1: the rectifier's mask in conv2 is missing.", no_mask)], sizes)
+    yield Claim("g_1", g[0], truth[0], {"g_1: the rectifier's mask in conv2 is missing.": no_mask}, sizes)
 
 
 def second_order(module: ModuleType) -> Iterator[Claim | str]:
     logits, cache = Tiny().forward(X)
     u = [random(4 + k, *z.shape) for k, z in enumerate(cache.z)]
     net = _with(BEFORE, lambda net: module.second_order(net, u, logits, LABEL, cache))
-    wrong = [
-        (text, _with(BEFORE, lambda net, flags=flags: _second_order(net, u, logits, cache, **flags)))
-        for text, flags in _MISTAKES
-    ]
+    wrong = {
+        text: _with(BEFORE, lambda net, flags=flags: _second_order(net, u, logits, cache, **flags))
+        for text, flags in _MISTAKES.items()
+    }
     for name, layer in reversed(Tiny().with_parameters().items()):
         for p in layer.names:
             yours = getattr(getattr(net, name), "d" + p)
             truth = _numeric(name, p, u)
             if not same(truth, np.zeros_like(truth)) and same(yours, truth):
                 yield f"{name}.d{p} is overwritten; gradients add (+=)."
-            candidates = [(text, getattr(getattr(w, name), "d" + p)) for text, w in wrong]
-            yield Claim(f"{name}.d{p}", yours - BEFORE[0], truth, [(text, d - BEFORE[0]) for text, d in candidates])
+            candidates = {text: getattr(getattr(w, name), "d" + p) for text, w in wrong.items()}
+            yield Claim(
+                f"{name}.d{p}", yours - BEFORE[0], truth, {text: d - BEFORE[0] for text, d in candidates.items()}
+            )
             # a mistake that would have shown in this gradient was not made
-            wrong = [pair for pair, (_, d) in zip(wrong, candidates, strict=True) if same(d, yours)]
+            wrong = {text: w for text, w in wrong.items() if same(candidates[text], yours)}
 
 
 def _with(before, run):
@@ -120,20 +122,17 @@ def _numeric(name, p, u):
     return complex_step(s, getattr(Tiny(), name).__dict__[p])
 
 
-_MISTAKES = (
-    ("u_2 is not injected at z_2: the tangent there is what arrives from z_1, plus u_2.", {"inject": (1, 0)}),
-    ("u_1 is not injected: the tangent starts at z_1.", {"inject": (0, 1)}),
-    ("The curvature is missing: Q_l is not linear in the logits, so ds/da is not zero.", {"curved": False}),
-    ("The tangent goes back from the logits as it is; it has to go through curvature first.", {"through": False}),
-    (
-        "Only the curvature's backward pass is there; the convolutions that meet the tangent get nothing.",
-        {"meet": False},
-    ),
-    ("The second-order term of conv2 takes the activations where the tangent belongs.", {"activations": (1, 0)}),
-    ("The second-order term of score takes the activations where the tangent belongs.", {"activations": (0, 1)}),
-    ("The second-order terms take the activations where the tangent belongs.", {"activations": (1, 1)}),
-    ("The tangent passes conv2 without its rectifier's mask.", {"masked": False}),
-)
+_MISTAKES = {
+    "u_2 is not injected at z_2: the tangent there is what arrives from z_1, plus u_2.": {"inject": (1, 0)},
+    "u_1 is not injected: the tangent starts at z_1.": {"inject": (0, 1)},
+    "The curvature is missing: Q_l is not linear in the logits, so ds/da is not zero.": {"curved": False},
+    "The tangent goes back from the logits as it is; it has to go through curvature first.": {"through": False},
+    "Only the curvature's backward pass is there; the convolutions that meet the tangent get nothing.": {"meet": False},
+    "The second-order term of conv2 takes the activations where the tangent belongs.": {"activations": (1, 0)},
+    "The second-order term of score takes the activations where the tangent belongs.": {"activations": (0, 1)},
+    "The second-order terms take the activations where the tangent belongs.": {"activations": (1, 1)},
+    "The tangent passes conv2 without its rectifier's mask.": {"masked": False},
+}
 
 
 def _second_order(

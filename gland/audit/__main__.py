@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from gland.audit import all as everything
-from gland.audit import breaking, table
+from gland.audit import breaking, page, table
 from gland.audit.mistakes import MISTAKES
 from gland.errors import InputError
 
@@ -47,14 +47,14 @@ def _run(options: argparse.Namespace) -> int:
     if options.mistake:
         return 0 if breaking.one_mistake(breaking.find(options.mistake)) else 1
     if options.html:
+        page.check_installed()
         _can_be_written(Path(options.html))
-    audit = everything.run(picture=bool(options.html))
+        from gland.audit.page import pictures, render  # they need what nothing else needs, and take a while to import
+    audit = everything.run(pictures.priors if options.html else None)
     table.summary(audit)
     if options.all:
         table.details(audit)
     if options.html:
-        from gland.audit.page import render  # matplotlib takes a while to import
-
         render.write(audit, options.html)
         print(f"{options.html} written")
     return 0 if audit.passed else 1

@@ -1,16 +1,16 @@
 """Runs the sections, in order, and turns an exception into a failed check: what crashes has not been shown to be right."""
 
 import multiprocessing
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from gland.audit import device, equations, joint, layers
-from gland.audit.evidence import Section
+from gland.audit.evidence import Check, Section
 from gland.audit.paper import facts, readings
 
 
@@ -42,8 +42,8 @@ def one(key: str, build: Callable[[], Section]) -> Section:
     return built[0] if built else section
 
 
-def run(picture: bool = False) -> Audit:
-    """Checks here, and what trains a little network, facts and readings, in a second process meanwhile."""
+def run(picture: Callable[[], str] | None = None) -> Audit:
+    """Checks here, and what trains a little network, facts and readings, in a second process meanwhile; there too what draws."""
     start = perf_counter()
     local = [*checks(), *device.sections()]
     remote = [key for key, _ in facts.sections()]
@@ -52,8 +52,9 @@ def run(picture: bool = False) -> Audit:
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             jobs = [pool.submit(_fact, key) for key in remote]
             measured = pool.submit(readings.measure)
-            drawn = pool.submit(_picture) if picture else None
-            for job in [*jobs, measured]:
+            drawn = pool.submit(picture) if picture else None
+            jobs_seen: list[Future[Any]] = [*jobs, measured]
+            for job in jobs_seen:
                 job.add_done_callback(lambda _: bar.update())
             done = []
             for key, build in local:
@@ -66,20 +67,11 @@ def run(picture: bool = False) -> Audit:
             return Audit(done, measured.result(), image, perf_counter() - start)
 
 
-def _picture() -> str:
-    from gland.audit.page import pictures  # only here is matplotlib needed
-
-    return pictures.priors()
-
-
 def _fact(key: str) -> Section:
     return one(key, dict(facts.sections())[key])
 
 
-def first_failure(sections: Iterator[tuple[str, Callable[[], Section]]]) -> tuple[str, object] | None:
+def first_failure(sections: Iterable[tuple[str, Callable[[], Section]]]) -> tuple[str, Check] | None:
     """(subject, check) of the first check that fails, or None."""
-    for key, build in sections:
-        for check in one(key, build).checks:
-            if not check.passed:
-                return key, check
-    return None
+    failed = ((key, check) for key, build in sections for check in one(key, build).checks if not check.passed)
+    return next(failed, None)

@@ -43,16 +43,16 @@ def patched_code(edit: Edit) -> CodeType:
     body = textwrap.indent(source.replace(edit.old, edit.new), "    ")
     name = edit.function.__name__
     text = f"def enclosing(__class__):\n{body}\n    return {name}\n"
-    module = compile(text, inspect.getsourcefile(edit.function), "exec")
+    module = compile(text, inspect.getsourcefile(edit.function) or "?", "exec")
     enclosing = next(c for c in module.co_consts if isinstance(c, CodeType))
     code = next(c for c in enclosing.co_consts if isinstance(c, CodeType) and c.co_name == name)
     return code.replace(co_firstlineno=first)
 
 
 def find(name: str) -> Mistake:
-    for mistake in MISTAKES:
-        if mistake.name == name:
-            return mistake
+    found = {mistake.name: mistake for mistake in MISTAKES}
+    if name in found:
+        return found[name]
     raise InputError(f"there is no mistake {name!r}; `python -m gland.audit --break list` prints their names")
 
 

@@ -39,7 +39,7 @@ KINDS = {
     "float32": Tolerance(
         1e-4,
         "The same pass in float32, where fast paths are used, against float64: 6e-8 per operation over some thousand "
-        "operations, and an F(4x4, 3x3) Winograd transform loses about one digit more.",
+        "operations, and an F(4, 3) Winograd transform along the rows loses about one digit more.",
     ),
     "state": Tolerance(0.0, "Bits either changed or they did not."),
     "network": Tolerance(
@@ -77,11 +77,11 @@ class Check:
 class Section:
     """One subject of the audit: an equation, a layer, the prior, the joint gradient, the device, or a fact."""
 
-    key: str  # short, for tables and for --break's report
+    key: str  # short, for tables and for what --break prints
     title: str
-    formula: str = ""  # in the notation of mathml.py
-    computes: Sequence[Callable] = ()
-    differentiates: Sequence[Callable] = ()
+    formula: str = ""  # in TeX
+    computes: Sequence[Callable[..., Any]] = ()
+    differentiates: Sequence[Callable[..., Any]] = ()
     notes: str = ""
     checks: list[Check] = field(default_factory=list)
     numbers: list[tuple[str, str]] = field(default_factory=list)  # measured, no verdict
@@ -95,6 +95,23 @@ class Section:
     def claim(self, what: str, holds: bool) -> None:
         """Add the check that a statement holds."""
         self.add("fact", what, 0 if holds else inf)
+
+    def fact(self, what: str, error: float, bound: float, why: str = "rounding") -> None:
+        """Add the check that a statement about a number holds, as nearly as rounding lets it."""
+        self.add("fact", what, error, Tolerance(bound, why))
+
+    def unchanged(self, what: str, same: bool) -> None:
+        """Add the check that bits are those that they must be."""
+        self.add("state", what, 0 if same else inf)
+
+    def gradient(self, what: str, by_hand: Any, numeric: Any) -> None:
+        """Add the check of a gradient, whose elements the page draws too."""
+        self.compare("gradient", what, by_hand, numeric)
+        self.scatter += zip(np.ravel(by_hand).tolist(), np.ravel(numeric).tolist())
+
+    def measured(self, what: str, number: str) -> None:
+        """Add a number without a verdict."""
+        self.numbers.append((what, number))
 
     def attempt(self, what: str, check: Callable[[], None]) -> None:
         """Run check; what crashes has not been shown to be right, so an exception is a failed check."""
@@ -111,6 +128,16 @@ class Section:
     def passed(self) -> bool:
         """Every check passes; a subject with neither checks nor measured numbers, and not skipped, shows nothing and fails."""
         return all(check.passed for check in self.checks) and bool(self.checks or self.numbers or self.skipped)
+
+    @property
+    def mark(self) -> str:
+        """The verdict in a word."""
+        return "skipped" if self.skipped else "FAILED" if not self.passed else "ok" if self.checks else "measured"
+
+    @property
+    def is_fact(self) -> bool:
+        """Whether it is shown by a number, having no function of its own."""
+        return bool(not self.computes and self.numbers and not self.skipped)
 
     def worst(self, kind: str) -> float | None:
         """The check of this kind that comes nearest to its tolerance, or fails most: its error."""
@@ -138,16 +165,13 @@ def both_zero(*values: Any) -> float:
     return max((float(np.abs(v).max()) for v in values if v is not None), default=0.0)
 
 
-def _flat(x: Any) -> tuple[tuple[int, ...], list]:
+def _flat(x: Any) -> tuple[tuple[int, ...], list[Any]]:
     """Shape and elements; fractions and decimals as the nearest float, half a unit in the last place away at most."""
-    if isinstance(x, list):
-        array = np.array(x, dtype=object)
-        return array.shape, [float(v) for v in array.ravel()]
     array = np.asarray(x)
-    return array.shape, array.ravel().tolist()
+    return array.shape, array.astype(float if array.dtype == object else array.dtype).ravel().tolist()
 
 
-def where(function: Callable) -> str:
+def where(function: Callable[..., Any]) -> str:
     """The function's file:line, asked of the running code by inspect."""
     function = unwrap(getattr(function, "__func__", function))
     path = Path(getsourcefile(function) or "?").resolve()

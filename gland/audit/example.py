@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gland.audit.numeric import STEP
+from gland.gradcheck.numeric import directions, moved
 from gland.networks.multiloss import MultiLoss
 
 Array = Any
@@ -42,18 +42,6 @@ def probe(z: MultiLoss, path: str, d: Array, s: Callable[[], Any], elements: int
     """d, and the same by a complex step of s, along one random direction through all of a tensor and for some of
     its elements.
     """
-    rng = np.random.default_rng([13, d.size])
-    value = z.parameters()[path]
-    directions = [rng.standard_normal(d.shape)]
-    for place in rng.choice(d.size, min(elements, d.size), replace=False):
-        unit = np.zeros(d.size)
-        unit[place] = 1
-        directions.append(unit.reshape(d.shape))
-    analytic, numeric = [], []
-    for t in directions:
-        before = value.copy()
-        value[...] = before + 1j * STEP * t
-        numeric.append(np.imag(s()) / STEP)
-        value[...] = before
-        analytic.append((d * t).sum())
-    return np.array(analytic), np.array(numeric)
+    parameter = z.parameters()[path]
+    ways = [t for _, t in directions(d, np.random.default_rng([13, d.size]), elements)]
+    return np.array([(d * t).sum() for t in ways]), np.array([moved(parameter, t, s) for t in ways])

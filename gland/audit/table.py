@@ -1,10 +1,12 @@
 """The audit on a terminal: one line a subject."""
 
 import sys
-from typing import TextIO
+from collections.abc import Callable
+from typing import Any, TextIO
 
 from gland.audit.all import Audit
 from gland.audit.evidence import KINDS, Section, where
+from gland.audit.paper.readings import DIVERGES
 
 COLUMNS = ("formula", "gradient", "adjoint", "second", "float32")
 HEADING = f"{'worst relative error of':<22}{''.join(f'{kind:>9}' for kind in COLUMNS)}  function, gradient"
@@ -28,8 +30,8 @@ def summary(audit: Audit, out: TextIO | None = None) -> None:
 def line(section: Section, paint: "Paint") -> str:
     if section.skipped:
         return f"{section.key:<22}{paint.dim('skipped: ' + section.skipped)}"
-    mark = paint.red("FAILED") if not section.passed else paint.green("ok") if section.checks else paint.dim("measured")
-    if not section.computes and section.numbers:  # a fact: it has no function of its own
+    mark = {"FAILED": paint.red, "ok": paint.green}.get(section.mark, paint.dim)(section.mark)
+    if section.is_fact:
         what, number = section.numbers[0]
         return f"{section.key:<22}{what}: {number}  {mark}"
     errors = "".join(f"{'' if (e := section.worst(kind)) is None else f'{e:.0e}':>9}" for kind in COLUMNS)
@@ -37,7 +39,7 @@ def line(section: Section, paint: "Paint") -> str:
     return f"{section.key:<22}{errors}  {places}  {mark}"
 
 
-def short(function) -> str:
+def short(function: Callable[..., Any]) -> str:
     return where(function).removeprefix("gland/")
 
 
@@ -60,13 +62,12 @@ def details(audit: Audit, out: TextIO | None = None) -> None:
         if tolerance.value:
             print(f"    {kind:<10}{tolerance.value:.0e}  {tolerance.why}", file=out)
     print("\nreadings of the paper, measured on one image", file=out)
-    print(
-        f"    {'reading':<28}{'L':>9}{'|dL/dw|':>10}{'cosine':>8}{'mask changed':>14}{'gland':>7}{'Dice':>7}", file=out
-    )
+    heading = f"{'reading':<28}{'L':>9}{'|dL/dw|':>10}{'cosine':>8}{'mask changed':>14}{'gland':>7}{'Dice':>7}"
+    print(f"    {heading}", file=out)
     for m in audit.readings:
         cosine = "other w" if m.cosine is None else f"{m.cosine:.3f}"
-        after = "training diverges" if m.changed != m.changed else f"{m.changed:14.1%}{m.gland:7.0%}{m.dice:7.2f}"
-        print(f"    {m.name:<28}{m.loss:9.4g}{m.norm:10.3g}{cosine:>8}{after:>14}   {m.question}", file=out)
+        after = f"  {DIVERGES}" if m.diverged else f"{m.changed:14.1%}{m.gland:7.0%}{m.dice:7.2f}"
+        print(f"    {m.name:<28}{m.loss:9.4g}{m.norm:10.3g}{cosine:>8}{after:<31}{m.question}", file=out)
 
 
 class Paint:

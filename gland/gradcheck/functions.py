@@ -5,19 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from gland.gradcheck.numeric import ANALYTIC, STEP, central_difference, compare_along, directions
-from gland.gradcheck.report import Report
+from gland.gradcheck.numeric import ANALYTIC, along, central_difference, compare_along, directions, moved
+from gland.gradcheck.rows import Report
+
+Array = Any
 
 
-def check_function(
-    f: Callable[[np.ndarray], Any], grad: Callable[[np.ndarray], np.ndarray], x: np.ndarray, seed: int = 0
-) -> Report:
+def check_function(f: Callable[[Array], Any], grad: Callable[[Array], Array], x: Array, seed: int = 0) -> Report:
     """grad(x) against the derivative of the scalar f at x: by the complex step if f computes with complex numbers,
     else by central differences, where elements with a kink nearby are left out and named in the notes."""
     report, rng = Report(getattr(f, "__name__", "function")), np.random.default_rng(seed)
     gradient, x = grad(x), np.asarray(x, float)
     if np.iscomplexobj(f(x + 0j)):
-        rows = [(name, v, np.imag(f(x + 1j * STEP * v)) / STEP) for name, v in directions(x, rng)]
+        rows = [(name, v, along(f, x, v)) for name, v in directions(x, rng)]
         compare_along(report, "complex step", "x", gradient, rows, ANALYTIC)
         return report
     rows = []
@@ -52,11 +52,7 @@ def check_parameters(
     by_hand = {name: gradient.copy() for name, gradient in network.gradients().items()}
     network.flatten(np.complex128)
     for name, parameter in network.parameters().items():
-        value, rows = parameter.copy(), []
-        for label, v in directions(value, rng, elements):
-            parameter[...] = value + 1j * STEP * v
-            rows.append((label, v, np.imag(loss(network)) / STEP))
-        parameter[...] = value
+        rows = [(l, v, moved(parameter, v, lambda: loss(network))) for l, v in directions(parameter, rng, elements)]
         compare_along(report, "complex step", name, by_hand[name], rows, ANALYTIC)
     network.flatten(np.float64)
     return report

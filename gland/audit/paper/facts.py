@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 from itertools import product
 from math import log
+from typing import Any
 
 import numpy as np
 
 from gland import loss, ops, prior
-from gland.audit.evidence import Section, Tolerance
+from gland.audit.evidence import Section
 from gland.audit.example import batch, network
 from gland.audit.paper import facts_training, readings
 from gland.audit.paper.image import START, fresh, started, window
@@ -19,11 +20,8 @@ def sections() -> Iterator[tuple[str, Callable[[], Section]]]:
 
 
 def sign() -> Section:
-    section = Section(
-        "sign",
-        "With two classes |f| is not class-specific; its sign is",
-        r"\frac{\partial Q_1}{\partial z} = - \frac{\partial Q_2}{\partial z}",
-    )
+    formula = r"\frac{\partial Q_1}{\partial z} = - \frac{\partial Q_2}{\partial z}"
+    section = Section("sign", "With two classes |f| is not class-specific; its sign is", formula)
     images_, _, _ = batch()
     net = network()
     logits, cache = net.classifier.forward(images_)
@@ -31,22 +29,17 @@ def sign() -> Section:
         net.classifier.pooling_gradients(prior.probability_score_grad(logits, np.full(2, l)), cache)[0] for l in (0, 1)
     )
     gap = max(np.abs(a + b).max() / np.abs(a).max() for a, b in zip(benign, malignant))
-    section.add("fact", "largest |f_benign + f_malignant| / |f_benign| over all z_k", gap, Tolerance(1e-12, "rounding"))
+    section.fact("largest |f_benign + f_malignant| / |f_benign| over all z_k", gap, 1e-12)
     signed, absolute = [], []
     for maps in (benign, malignant):
         signed.append(prior.combine(maps, cache.pooled, (32, 32), "gradient")[0].ravel())
         absolute.append(readings.absolute_prior(maps, cache.pooled, (32, 32)).ravel())
-    section.add(
-        "fact",
-        "f made from |f_k| is the same for both classes",
-        float(np.abs(absolute[0] - absolute[1]).max()),
-        Tolerance(1e-12, "rounding"),
+    section.fact(
+        "f made from |f_k| is the same for both classes", float(np.abs(absolute[0] - absolute[1]).max()), 1e-12
     )
-    section.numbers += [
-        ("relative size of f_benign + f_malignant", f"{gap:.1e}"),
-        ("correlation of the two classes' f, from the positive part", f"{np.corrcoef(signed)[0, 1]:.2f}"),
-        ("the same from |f_k|", f"{np.corrcoef(absolute)[0, 1]:.2f}"),
-    ]
+    section.measured("relative size of f_benign + f_malignant", f"{gap:.1e}")
+    section.measured("correlation of the two classes' f, from the positive part", f"{np.corrcoef(signed)[0, 1]:.2f}")
+    section.measured("the same from |f_k|", f"{np.corrcoef(absolute)[0, 1]:.2f}")
     return section
 
 
@@ -60,32 +53,22 @@ def vanishing() -> Section:
     net = network()
     unit, cache = net.classifier.forward(images_[:1])
     direction = np.array([[1.0, -1.0]])
-    found = []
+    size: dict[tuple[float, Any], float] = {}
     for margin in (0.45, 5.0, 24.0, 200.0):
         a = direction * margin / 2
-        q = float(ops.softmax(a)[0, 0])
         for dtype in (np.float64, np.float32):
             grad = prior.probability_score_grad(a.astype(dtype), np.array([0]))
-            size = max(float(np.abs(g).max()) for g in net.classifier.pooling_gradients(grad.astype(float), cache)[0])
-            found.append((margin, q, dtype, size))
-            section.numbers.append(
-                (
-                    f"largest |dQ/dz_k| at 1 - Q = {np.exp(-margin) / (1 + np.exp(-margin)):.1e}, "
-                    f"{np.dtype(dtype).name}",
-                    f"{size:.2e}",
-                )
+            maps, _ = net.classifier.pooling_gradients(grad.astype(float), cache)
+            size[margin, dtype] = max(float(np.abs(g).max()) for g in maps)
+            section.measured(
+                f"largest |dQ/dz_k| at 1 - Q = {np.exp(-margin) / (1 + np.exp(-margin)):.1e}, {np.dtype(dtype).name}",
+                f"{size[margin, dtype]:.2e}",
             )
-    size = {(m, d): s for m, _, d, s in found}
     ends = f"{size[0.45, np.float64]:.2g} and {size[24.0, np.float64]:.1e}"
     section.numbers.insert(0, ("largest |dQ/dz_k| at Q = 0.61 and at 1 - Q = 4e-11", ends))
     ratio = size[24.0, np.float64] / size[0.45, np.float64]
     expected = (lambda s: s(24) / s(0.45))(lambda m: 1 / (2 + np.exp(m) + np.exp(-m)))
-    section.add(
-        "fact",
-        "the ratio of two magnitudes is that of Q (1 - Q)",
-        abs(ratio / expected - 1),
-        Tolerance(1e-12, "rounding"),
-    )
+    section.fact("the ratio of two magnitudes is that of Q (1 - Q)", abs(ratio / expected - 1), 1e-12)
     section.claim("in float32 it is exactly zero at a margin of 200", size[200.0, np.float32] == 0)
     maps = []
     for score, margin in product(prior.SCORES.values(), (0.45, 40.0)):
@@ -97,17 +80,15 @@ def vanishing() -> Section:
     u, _ = prior.combine_grad(df, prior.combine(g, cache.pooled, images_.shape[2:], "gradient")[2], "gradient")
     ta = net.classifier.second_order(u, sent, cache)
     bent = float(np.abs(prior.probability_score_curvature(unit, np.array([0]), ta)).max())
-    section.add(
-        "fact",
+    section.fact(
         "so the score's curvature contributes nothing to the joint gradient",
         bent / max(float(np.abs(v).max()) for v in u),
-        Tolerance(1e-12, "rounding"),
+        1e-12,
     )
-    section.add(
-        "fact",
+    section.fact(
         "after division by the maximum both scores give the same f, however sure the classifier",
         max(float(np.abs(maps[0] - m).max()) for m in maps),
-        Tolerance(1e-12, "rounding"),
+        1e-12,
     )
     return section
 
@@ -130,22 +111,16 @@ def last_layer() -> Section:
     spread = [
         float(np.ptp(prior.combine(g[4:], cache.pooled[4:], g[4].shape[2:], kind)[1][0])) for kind in prior.PRIORS
     ]
-    section.numbers.append(
-        (
-            "largest minus smallest value of z_5's map: gradient, gradient-activation",
-            f"{spread[0]:.1g}, {spread[1]:.2g}",
-        )
+    section.measured(
+        "largest minus smallest value of z_5's map: gradient, gradient-activation", f"{spread[0]:.1g}, {spread[1]:.2g}"
     )
-    section.add("fact", "the gradient's map varies by", spread[0], Tolerance(1e-5, "rounding of float32 weights"))
+    section.fact("the gradient's map varies by", spread[0], 1e-5, "rounding of float32 weights")
     return section
 
 
 def minimiser() -> Section:
-    section = Section(
-        "minimiser",
-        "Eq. 4's minimiser is P_g = S f, so Eq. 6 keeps gland only where f > 1/2",
-        r"\arg \min_{P_g} L_s = S f",
-    )
+    formula = r"\operatorname{arg} \min\limits_{P_g} L_s = S f"
+    section = Section("minimiser", "Eq. 4's minimiser is P_g = S f, so Eq. 6 keeps gland only where f > 1/2", formula)
     f = np.linspace(0.02, 0.98, 48).reshape(1, 6, 8)
     mask = np.ones_like(f)
     low, high = np.full(f.shape, -20.0), np.full(f.shape, 20.0)
@@ -155,42 +130,32 @@ def minimiser() -> Section:
         rising = loss.soft_target_loss_grad(logits, mask, f)[0][:, 0] > 0
         low, high = np.where(rising, low, middle), np.where(rising, middle, high)
     p = ops.softmax(logits)[:, 0]
-    section.add(
-        "fact",
+    section.fact(
         "largest |P_g - S f| at the minimum",
         float(np.abs(p - f).max()),
-        Tolerance(1e-12, "sixty bisections of an interval of 40 reach 3e-17; then rounding"),
+        1e-12,
+        "sixty bisections of an interval of 40 reach 3e-17; then rounding",
     )
     kept = p[0] > 0.5
     section.claim("Eq. 6 keeps exactly the gland pixels with f > 1/2", bool((kept == (f[0] > 0.5)).all()))
     x, glands, label = window(START)
-    share = float((started().forward(x, label).f[glands > 0] > 0.5).mean())
-    section.numbers += [
-        ("largest |P_g - S f|", f"{np.abs(p - f).max():.1e}"),
-        ("gland pixels of two images with f > 1/2", f"{share:.0%}"),
-    ]
+    share = float((np.asarray(started().forward(x, label).f)[glands > 0] > 0.5).mean())
+    section.measured("largest |P_g - S f|", f"{np.abs(p - f).max():.1e}")
+    section.measured("gland pixels of two images with f > 1/2", f"{share:.0%}")
     return section
 
 
 def unbounded() -> Section:
-    section = Section(
-        "unbounded",
-        "Typeset literally, Eq. 4 is unbounded below",
-        r"- \sum_j S_j f_j \log P_g + \sum_j (1 - S_j f_j) \log P_b",
-    )
+    formula = r"- \sum_j S_j f_j \log P_g + \sum_j (1 - S_j f_j) \log P_b"
+    section = Section("unbounded", "Typeset literally, Eq. 4 is unbounded below", formula)
     f = np.full((1, 1, 1), 0.7)
     values = []
     for margin in (1000.0, 100.0, 10.0, 1.0):
         logits = np.array([margin, 0.0]).reshape(1, 2, 1, 1)
         values.append(float(readings.literal_loss(logits, np.ones_like(f), f)))
-        section.numbers.append((f"its value at s_g - s_b = {margin:g}, S f = 0.7", f"{values[-1]:.3g}"))
+        section.measured(f"its value at s_g - s_b = {margin:g}, S f = 0.7", f"{values[-1]:.3g}")
     slope = (values[0] - values[1]) / 900
-    section.add(
-        "fact",
-        "it falls by 1 - S f for every unit of margin, without end",
-        abs(slope + 0.3),
-        Tolerance(1e-9, "rounding"),
-    )
+    section.fact("it falls by 1 - S f for every unit of margin, without end", abs(slope + 0.3), 1e-9)
     logits, mask, f3 = np.zeros((1, 2, 2, 2)), np.ones((1, 2, 2)), np.full((1, 2, 2), 0.7)
     section.claim(
         "read as minus the whole sum it is never negative", float(loss.soft_target_loss(logits, mask, f3)) >= 0
@@ -206,12 +171,7 @@ def sum_or_mean() -> Section:
     mask = np.zeros((1, 224, 224))
     value = float(loss.soft_target_loss(np.zeros((1, 2, 224, 224)), mask, mask)) * pixels
     loss_class = float(loss.class_loss(np.zeros((1, 2)), np.array([0])))
-    section.add(
-        "fact",
-        "L_s at P = 1/2 is 50,176 ln 2 = 34,779",
-        abs(value - pixels * log(2)) / value,
-        Tolerance(1e-12, "rounding"),
-    )
+    section.fact("L_s at P = 1/2 is 50,176 ln 2 = 34,779", abs(value - pixels * log(2)) / value, 1e-12)
     section.claim("which rounds to 34,779", round(value) == 34779)
     net, (x, mask, label) = fresh(), window(START)
     share = []
@@ -224,9 +184,9 @@ def sum_or_mean() -> Section:
         dseg = loss.soft_target_loss_grad(passed.seg_logits, mask, passed.f)[0] * scale
         net.backward(passed, np.zeros_like(passed.logits), dseg, None)
         share.append(class_part / (class_part + np.linalg.norm(net.flat_grad)))
-    section.numbers += [
-        ("L_s as a sum over 224 x 224 pixels, and L_c, at P = Q = 1/2", f"{value:,.0f} and {loss_class:.2f}"),
-        ("share of L_c in the gradient's norm, lambda 1/2, mean over 64 x 64 pixels", f"{share[0]:.1%}"),
-        ("the same with the sum", f"{share[1]:.2%}"),
-    ]
+    section.measured(
+        "L_s as a sum over 224 x 224 pixels, and L_c, at P = Q = 1/2", f"{value:,.0f} and {loss_class:.2f}"
+    )
+    section.measured("share of L_c in the gradient's norm, lambda 1/2, mean over 64 x 64 pixels", f"{share[0]:.1%}")
+    section.measured("the same with the sum", f"{share[1]:.2%}")
     return section

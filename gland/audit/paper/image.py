@@ -1,8 +1,8 @@
-"""Small synthetic images, two to learn from and two unseen, and a network that has trained on the first for a moment."""
+"""Small phantom images, two to learn from and two unseen, and a network that has trained on the first for a moment."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,18 +24,19 @@ class Images(NamedTuple):
 
 
 @lru_cache(1)
-def painted() -> tuple[Images, Images]:
+def phantoms() -> tuple[Images, Images]:
     """Images to learn from, and unseen ones: a benign and a malignant field each, every 6x6 block of pixels one pixel."""
     with ThreadPoolExecutor(2) as pool:
         fields = list(pool.map(lambda n: _field(np.random.default_rng([n % 2, 5 + n // 2]), bool(n % 2)), range(4)))
     sets = [zip(*fields[:2]), zip(*fields[2:])]
-    return tuple(
+    seen, unseen = (
         Images(to_input(np.stack(rgb)), np.stack(mask).astype(np.float32), np.stack(rgb).round().astype(np.uint8))
         for rgb, mask in sets
     )
+    return seen, unseen
 
 
-def _field(rng, malignant):
+def _field(rng: np.random.Generator, malignant: bool) -> tuple[np.ndarray, np.ndarray]:
     image, instances = paint(rng, SIDE * SHRINK, SIDE * SHRINK, malignant)
     blocks = SIDE, SHRINK, SIDE, SHRINK
     return image.reshape(*blocks, 3).mean(axis=(1, 3)), (instances > 0).reshape(blocks).mean(axis=(1, 3)) > 0.5
@@ -43,7 +44,7 @@ def _field(rng, malignant):
 
 def window(step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """x, mask and label of one training step: the same random window of both images, sometimes mirrored."""
-    images, _ = painted()
+    images, _ = phantoms()
     rng = np.random.default_rng([9, step])
     i, j = (slice(n, n + WINDOW) for n in rng.integers(0, SIDE - WINDOW + 1, 2))
     mirror = slice(None, None, -1 if rng.random() < 0.5 else 1)
@@ -75,10 +76,14 @@ def started(**options: Any) -> MultiLoss:
     return net
 
 
+def _added(net: MultiLoss, x: np.ndarray, mask: np.ndarray, label: np.ndarray) -> Any:
+    return net.loss_and_grad(x, mask, label).total
+
+
 @lru_cache(2)
 def _weights(skip: bool) -> np.ndarray:
     net = fresh(skip=skip)
     descent = Descent(net)
     for step in range(START):
-        descent.step(lambda step=step: net.loss_and_grad(*window(step)).total)
+        descent.step(partial(_added, net, *window(step)))
     return net.flat

@@ -6,6 +6,8 @@ import numpy as np
 
 from gland.tables import aligned
 
+Array = Any
+
 
 class CheckError(ValueError):
     """The layer cannot be checked; the message says what it has to do for that."""
@@ -16,7 +18,7 @@ class Row(NamedTuple):
 
     check: str
     name: str
-    index: str
+    index: str  # type: ignore[assignment]  # a tuple's own index is not needed
     by_hand: float
     numeric: float
     error: float
@@ -31,7 +33,7 @@ class Report:
     """The rows of all checks, and notes on what was left out. str() is a table."""
 
     def __init__(self, subject: str) -> None:
-        self.subject, self.rows, self.notes = subject, [], []
+        self.subject, self.rows, self.notes = subject, list[Row](), list[str]()
 
     @property
     def ok(self) -> bool:
@@ -41,19 +43,24 @@ class Report:
     def worst(self) -> float:
         return max((row.error for row in self.rows), default=0.0)
 
-    def add(self, check: str, name: str, by_hand: Any, numeric: Any, tolerance: float, where: Any = None) -> None:
-        """Compare two arrays of one shape; where: for each element, what to call it (default: its index)."""
+    def add(
+        self, check: str, name: str, by_hand: Array, numeric: Array, tolerance: float, where: list[str] | None = None,
+        scale: float | None = None,
+    ) -> None:  # fmt: skip
+        """Compare two arrays of one shape. where: what to call each element (default: its index); scale: what an error is
+        to be compared with (default: the largest value of both)."""
         by_hand, numeric = np.asarray(by_hand), np.asarray(numeric)
         if by_hand.shape != numeric.shape:
             raise CheckError(f"{self.subject}: {check} of {name} has shape {by_hand.shape}; it must be {numeric.shape}")
         if not by_hand.size:
             return
-        scale = max(np.abs(by_hand).max(), np.abs(numeric).max())
+        scale = max(np.abs(by_hand).max(), np.abs(numeric).max()) if scale is None else scale
         error = np.abs(by_hand - numeric) / (scale if scale > 0 else 1)
         flat = int(np.argmax(np.where(np.isfinite(error), error, np.inf)))
-        index = where[flat] if where is not None else str(tuple(int(i) for i in np.unravel_index(flat, error.shape)))
-        values = (float(np.real(a.reshape(-1)[flat])) for a in (by_hand, numeric))
-        self.rows.append(Row(check, name, index, *values, float(error.reshape(-1)[flat]), tolerance))
+        place = str(tuple(int(i) for i in np.unravel_index(flat, error.shape))) if error.shape else ""
+        index = place if where is None else where[flat]
+        hand, right, worst = (float(np.real(a.reshape(-1)[flat])) for a in (by_hand, numeric, error))
+        self.rows.append(Row(check, name, index, hand, right, worst, tolerance))
 
     def assert_ok(self) -> None:
         """Raise AssertionError with the table if a check failed."""
