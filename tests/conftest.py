@@ -29,6 +29,5 @@ def tiny_data(tmp_path_factory) -> Path:
 def tiny_run(tiny_data) -> Path:
     """A whole run of train.py on tiny_data, never interrupted. Not to be written into."""
     folder = tiny_data.with_name("run")
-    result = scripts.run("train.py", *scripts.TINY, "--data", tiny_data, "--out", folder, cwd=tiny_data.parent)
-    assert result.returncode == 0, result.stderr
+    scripts.finish("train.py", *scripts.TINY, "--data", tiny_data, "--out", folder, cwd=tiny_data.parent)
     return folder

@@ -1,4 +1,6 @@
-"""Where device code runs in the tests: on the emulator always, on CuPy's arrays where there is a GPU (`pytest -m gpu`)."""
+"""Where code runs in the tests: on the emulator always, on CuPy's arrays where there is a GPU (`pytest -m gpu`), on threads."""
+
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from cuda_on_cpu import MISSING, emulated
 
 from gland import backend
 from gland.errors import InputError
+from gland.ops.host import threads
 
 
 def _no_gpu() -> str:
@@ -37,3 +40,14 @@ def assert_close(device, host, tolerance=None):
     scale = max(1e-30, np.abs(host).max(initial=0))
     error = np.abs(device - host).max(initial=0) / scale
     assert error <= (tolerance or TOLERANCE[host.dtype]), f"relative error {error:.1e}"
+
+
+@contextmanager
+def on_threads(count):
+    """The host's operations by so many threads, and by as many as before afterwards."""
+    before = threads.count_threads()
+    threads.set_threads(count)
+    try:
+        yield
+    finally:
+        threads.set_threads(before)

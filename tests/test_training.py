@@ -1,96 +1,89 @@
 """A training run: repeatable to the bit, resumable to the bit, and clear about what went wrong."""
 
 import os
+import shutil
 import signal
 
 import numpy as np
 import pytest
+from places import on_threads
+from runs import assert_same_bits, training
 
 from gland.errors import InputError
 from gland.files import held
 from gland.ops.host import threads
 from gland.training import checkpoint, validation
-from gland.training.loop import Diverged, Interrupted, Training, first_nonfinite
-from runs import assert_same_bits, samples, settings
+from gland.training.loop import Diverged, Interrupted, first_nonfinite
 
 
-def training(folder, *options):
-    made = samples()
-    return Training(settings(*options), folder, made[:4], made[4:])
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run that was never interrupted. Not to be written into."""
+    folder = tmp_path_factory.mktemp("whole")
+    training(folder).run()
+    return folder
 
 
-class StopAfter:
-    """Sends this process a signal once the given number of steps is done, as Ctrl-C would."""
-
-    def __init__(self, run, steps):
-        self.step, self.left = run._step, steps
-
-    def __call__(self, *args):
-        self.step(*args)
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGINT)
+def ctrl_c():
+    os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_two_runs_of_one_seed_end_with_the_same_bits(tmp_path):
-    for name in "ab":
-        training(tmp_path / name).run()
-    assert_same_bits(tmp_path / "a", tmp_path / "b")
+def at_every_step(run, before=lambda: None, after=lambda: None):
+    step = run._step
+
+    def wrapped(*args):
+        before()
+        step(*args)
+        after()
+
+    run._step = wrapped
 
 
-def test_another_seed_ends_elsewhere(tmp_path):
-    training(tmp_path / "a").run()
-    training(tmp_path / "b", "--seed", "1").run()
+def stopped(folder, steps):
+    """A run in this folder, interrupted once so many steps are done."""
+    run, count = training(folder), iter(range(1, 99))
+    at_every_step(run, after=lambda: next(count) == steps and ctrl_c())
+    with pytest.raises(Interrupted):
+        run.run()
+
+
+def test_one_seed_ends_with_the_same_bits_and_another_elsewhere(whole, tmp_path):
+    training(tmp_path / "again").run()
+    training(tmp_path / "other", "--seed", "1").run()
+    assert_same_bits(whole, tmp_path / "again")
     with pytest.raises(AssertionError):
-        assert_same_bits(tmp_path / "a", tmp_path / "b")
+        assert_same_bits(whole, tmp_path / "other")
 
 
 @pytest.mark.parametrize("steps", [1, 3, 6])  # in pre-training, at its end, in joint training
-def test_an_interrupted_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path, steps):
-    training(tmp_path / "whole").run()
-    stopped = training(tmp_path / "stopped")
-    stopped._step = StopAfter(stopped, steps)
-    with pytest.raises(Interrupted):
-        stopped.run()
-    resumed = training(tmp_path / "stopped")
-    resumed.restore()
-    resumed.run()
-    assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
+def test_an_interrupted_run_resumes_to_the_bits_of_an_uninterrupted_one(whole, tmp_path, steps):
+    stopped(tmp_path, steps)
+    training(tmp_path, resume=True).run()
+    assert_same_bits(whole, tmp_path)
 
 
-def test_ctrl_c_during_the_last_validation_stops_too_and_the_end_is_kept(tmp_path, monkeypatch):
-    training(tmp_path / "whole").run()
-    stopped, validate = training(tmp_path / "stopped"), validation.validate
+def test_ctrl_c_during_the_last_validation_stops_too_and_the_end_is_kept(whole, tmp_path, monkeypatch):
+    run, validate = training(tmp_path), validation.validate
 
     def interrupted(network, samples):
-        if stopped.step == 5:
-            os.kill(os.getpid(), signal.SIGINT)
+        if run.step == 5:
+            ctrl_c()
         return validate(network, samples)
 
     monkeypatch.setattr("gland.training.loop.validate", interrupted)
     with pytest.raises(Interrupted, match="last step"):
-        stopped.run()
-    assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
-    resumed = training(tmp_path / "stopped")
-    resumed.restore()
-    resumed.run()  # nothing is left to do
-    assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
+        run.run()
+    assert_same_bits(whole, tmp_path)
+    training(tmp_path, resume=True).run()  # nothing is left to do
+    assert_same_bits(whole, tmp_path)
 
 
 def test_a_resumed_run_keeps_its_number_of_threads(tmp_path):
-    before = threads.count_threads()
-    try:
-        threads.set_threads(1)
-        stopped = training(tmp_path)
-        stopped._step = StopAfter(stopped, 4)
-        with pytest.raises(Interrupted):
-            stopped.run()
+    with on_threads(1):
+        stopped(tmp_path, 4)
         threads.set_threads(2)
-        resumed = training(tmp_path)
-        resumed.restore()
+        resumed = training(tmp_path, resume=True)
         assert threads.count_threads() == 1 and "1 thread\n" in resumed.summary()
-    finally:
-        threads.set_threads(before)
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path):
@@ -100,25 +93,18 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["velocity", "mean", "square"])
-def test_a_moment_lost_on_resume_would_be_noticed(tmp_path, lost):
-    training(tmp_path / "whole").run()
-    stopped = training(tmp_path / "stopped")
-    stopped._step = StopAfter(stopped, 6)
-    with pytest.raises(Interrupted):
-        stopped.run()
-    resumed = training(tmp_path / "stopped")
-    resumed.restore()
+def test_a_moment_lost_on_resume_would_be_noticed(whole, tmp_path, lost):
+    stopped(tmp_path, 6)
+    resumed = training(tmp_path, resume=True)
     resumed.solver.state[lost][...] = 0  # the planted mistake
     resumed.run()
     with pytest.raises(AssertionError):
-        assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
+        assert_same_bits(whole, tmp_path)
 
 
 def test_a_run_can_be_saved_before_its_first_step(tmp_path):
-    begun = training(tmp_path)
-    begun.save()
-    resumed = training(tmp_path)
-    resumed.restore()
+    training(tmp_path).save()
+    resumed = training(tmp_path, resume=True)
     assert (resumed.phase, resumed.step, resumed.rows) == (0, 0, [])
 
 
@@ -129,31 +115,34 @@ def test_training_lowers_the_loss(tmp_path):
     assert np.mean(joint[-5:]) < 0.9 * np.mean(joint[:5])
 
 
-def test_the_log_has_a_row_per_interval_and_validation_where_asked(tmp_path):
-    training(tmp_path).run()
-    header, *rows = (tmp_path / "log.csv").read_text().splitlines()
+def test_the_log_has_a_row_per_interval_and_validation_where_asked(whole):
+    header, *rows = (whole / "log.csv").read_text().splitlines()
     rows = [dict(zip(header.split(","), row.split(","), strict=True)) for row in rows]
-    assert [(row["phase"], row["step"]) for row in rows] == [
-        ("pretrain", "2"), ("pretrain", "3"), ("joint", "5"), ("joint", "7"), ("joint", "8"),
+    assert [(row["phase"], row["step"], bool(row["val_dsc"])) for row in rows] == [
+        ("pretrain", "2", False), ("pretrain", "3", False),
+        ("joint", "5", False), ("joint", "7", True), ("joint", "8", True),
     ]  # fmt: skip
-    assert [bool(row["val_dsc"]) for row in rows] == [False, False, False, True, True]
-    assert (tmp_path / "best.npz").exists()
+    assert (whole / "best.npz").exists()
+
+
+def last_good_step(folder):
+    """Where the last checkpoint stands, whose weights are all finite."""
+    parameters, state, _ = checkpoint.load(folder / "last.npz")
+    assert all(np.isfinite(v).all() for v in parameters.values())
+    return state["step"]
 
 
 def test_a_diverged_run_names_step_and_layer_and_keeps_the_last_good_checkpoint(tmp_path):
     run = training(tmp_path, "--save-every", "0")
-    step = run._step
 
-    def poisoned(*args):
+    def poison():
         if run.phase == 1 and run.step == 2:
             run.network.layers["segmenter.stage3.conv"].w[...] = np.nan
-        step(*args)
 
-    run._step = poisoned
+    at_every_step(run, before=poison)
     with pytest.raises(Diverged, match=r"nan at step 2 of joint: .*segmenter\.stage3\.conv.*last\.npz"):
         run.run()
-    parameters, state, _ = checkpoint.load(tmp_path / "last.npz")
-    assert state["step"] == 2 and all(np.isfinite(v).all() for v in parameters.values())
+    assert last_good_step(tmp_path) == 2
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path):
@@ -168,38 +157,26 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     run.solver.step = overshoot
     with pytest.raises(Diverged, match=r"no longer finite after step 2 of pretrain: the parameter classifier\."):
         run.run()
-    parameters, state, _ = checkpoint.load(tmp_path / "last.npz")
-    assert state["step"] == 1 and all(np.isfinite(v).all() for v in parameters.values())
+    assert last_good_step(tmp_path) == 1
 
 
-def test_weights_alone_are_not_resumed_from(tmp_path):
-    training(tmp_path).run()
-    (tmp_path / "best.npz").replace(tmp_path / "last.npz")
+def test_weights_alone_are_not_resumed_from(whole, tmp_path):
+    shutil.copy(whole / "best.npz", tmp_path / "last.npz")
     with pytest.raises(InputError, match=r"last\.npz holds weights but not where the training stood"):
-        training(tmp_path).restore()
+        training(tmp_path, resume=True)
 
 
-def test_a_solvers_state_in_another_order_is_not_resumed_from(tmp_path):
-    training(tmp_path).run()
-    path = tmp_path / "last.npz"
-    parameters, state, arrays = checkpoint.load(path)
+def test_a_solvers_state_in_another_order_is_not_resumed_from(whole, tmp_path):
+    parameters, state, arrays = checkpoint.load(whole / "last.npz")
     del state["order"]
-    checkpoint.save(path, parameters, state, **arrays)
+    checkpoint.save(tmp_path / "last.npz", parameters, state, **arrays)
     with pytest.raises(InputError, match=r"last\.npz was written by an earlier version"):
-        training(tmp_path).restore()
+        training(tmp_path, resume=True)
 
 
 def test_a_second_ctrl_c_stops_at_once_and_keeps_the_last_checkpoint(tmp_path):
     run = training(tmp_path, "--save-every", "0")
-    step = run._step
-
-    def twice(*args):
-        step(*args)
-        if run.phase == 1:
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    run._step = twice
+    at_every_step(run, after=lambda: run.phase == 1 and (ctrl_c(), ctrl_c()))
     with pytest.raises(Interrupted, match=r"Stopped at once; .*--resume"):
         run.run()
     assert checkpoint.load(tmp_path / "last.npz")[1]["step"] == 3  # the end of pre-training
