@@ -1,4 +1,4 @@
-"""The whole joint gradient over every parameter tensor, in every reading; any image size."""
+"""The whole joint gradient over every parameter tensor, in every reading."""
 
 import numpy as np
 import pytest
@@ -30,23 +30,19 @@ def held(f):
     return f.real.astype(f.dtype)
 
 
-@pytest.mark.parametrize(
-    ("reading", "kind", "score"),
-    [  # every pair of choices at least once
-        ("balanced-weight", "gradient", "margin"),
-        ("balanced-weight", "gradient-activation", "probability"),
-        ("weight", "gradient", "probability"),
-        ("weight", "gradient-activation", "margin"),
-        ("soft-target", "gradient", "margin"),
-        ("soft-target", "gradient-activation", "probability"),
-    ],
-)
+CHOICES = [  # every pair of choices at least once
+    ("balanced-weight", "gradient", "margin"), ("balanced-weight", "gradient-activation", "probability"),
+    ("weight", "gradient", "probability"), ("weight", "gradient-activation", "margin"),
+    ("soft-target", "gradient", "margin"), ("soft-target", "gradient-activation", "probability"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reading", "kind", "score"), CHOICES)
 def test_the_joint_gradient_with_f_exact(reading, kind, score):
-    report = check_parameters(
-        lambda net: total(net, reading, "exact"), network(prior_kind=kind, eq3_of=score), elements=1
-    )
+    net = network(prior_kind=kind, eq3_of=score)
+    report = check_parameters(lambda net: total(net, reading, "exact"), net, elements=1)
     report.assert_ok()
-    assert len(report.rows) == len(network().parameters())
+    assert len(report.rows) == len(net.parameters())
 
 
 @pytest.mark.parametrize("reading", ("balanced-weight", "weight", "soft-target"))
@@ -61,19 +57,11 @@ def test_f_exact_and_f_detached_differ():
     assert not check_parameters(lambda net: total(net, "soft-target", "detached"), network(), elements=1).ok
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"kind": "class"},
-        {"kind": "seg"},
-        {"kind": "seg", "skip": False},
-        {"skip": False},
-        {"use_prior": False},
-        {"use_scores": False},
-        {"use_prior": False, "use_scores": False},
-    ],
-    ids=str,
-)
+OFF = [{"kind": "class"}, {"kind": "seg"}, {"kind": "seg", "skip": False}, {"skip": False}, {"use_prior": False}]
+OFF += [{"use_scores": False}, {"use_prior": False, "use_scores": False}]
+
+
+@pytest.mark.parametrize("options", OFF, ids=str)
 def test_the_parts_and_the_ablations(options):
     check_parameters(lambda net: total(net, prior_gradient="exact"), network(**options), elements=1).assert_ok()
 
@@ -86,34 +74,27 @@ def test_pretraining_touches_the_classifier_alone():
         assert gradient.any() == name.startswith("classifier")
 
 
-def x_for_its_tangent(net, monkeypatch):
-    stage = net.classifier.stages[2]
-    real = stage.conv2.second_order
-    monkeypatch.setattr(stage.conv2, "second_order", lambda tx, dy, cache: real(cache.x, dy, cache))
+MISTAKES = {  # where it is planted, and what it makes of the function there
+    "x for its tangent": lambda net: (
+        net.classifier.stages[2].conv2, "second_order", lambda right: lambda tx, dy, cache: right(cache.x, dy, cache),
+    ),
+    "without the second-order pass": lambda net: (
+        net.classifier, "second_order", lambda right: lambda u, sent, cache: np.zeros((2, 2), u[0].dtype),
+    ),
+    "lambda forgotten": lambda net: (
+        net, "backward", lambda right: lambda run, da, dseg, df: right(run, da / 0.3, dseg, df),
+    ),
+    "skip gradient dropped": lambda net: (
+        net.classifier.stages[1], "backward", lambda right: lambda dz, c, dfeatures, first: right(dz, c, None, first),
+    ),
+}  # fmt: skip
 
 
-def without_the_second_order_pass(net, monkeypatch):
-    monkeypatch.setattr(net.classifier, "second_order", lambda u, sent, cache: np.zeros((2, 2), u[0].dtype))
-
-
-def lambda_forgotten(net, monkeypatch):
-    backward = net.backward
-    monkeypatch.setattr(net, "backward", lambda run, da, dseg, df: backward(run, da / 0.3, dseg, df))
-
-
-def skip_gradient_dropped(net, monkeypatch):
-    stage = net.classifier.stages[1]
-    backward = stage.backward
-    monkeypatch.setattr(stage, "backward", lambda dz, cache, dfeatures, first: backward(dz, cache, None, first))
-
-
-@pytest.mark.parametrize(
-    "mistake",
-    [x_for_its_tangent, without_the_second_order_pass, lambda_forgotten, skip_gradient_dropped],
-)
+@pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_planted_mistake_in_the_joint_gradient_is_caught(mistake, monkeypatch):
     net = network(eq3_of="probability")
-    mistake(net, monkeypatch)
+    owner, name, wrong = MISTAKES[mistake](net)
+    monkeypatch.setattr(owner, name, wrong(getattr(owner, name)))
     assert not check_parameters(lambda net: total(net, "soft-target", "exact"), net, elements=1).ok
 
 
@@ -121,24 +102,6 @@ def test_eq6_is_the_larger_logit_and_a_tie_is_background():
     logits = np.array([[2.0, -1.0], [0.5, 0.5], [-3.0, 0.0]])  # of gland, of background
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert Prediction(None, p[None, None, :, 0], None, ()).gland_mask().tolist() == [[[True, False, False]]]
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 40), (31, 33), (32, 64), (97, 50)])
-@pytest.mark.parametrize("kind", ["joint", "class", "seg"])
-def test_any_image_size_is_predicted(size, kind):
-    q, p, f, f_k = MultiLoss(kind, width=1).predict(RNG.standard_normal((2, 3, *size)).astype(np.float32))
-    if kind != "seg":
-        assert q.shape == (2, 2) and np.allclose(q.sum(axis=1), 1)
-    if kind != "class":
-        assert p.shape == (2, *size) and ((p >= 0) & (p <= 1)).all()
-    if kind == "joint":
-        assert f.shape == (2, *size)
-        assert [m.shape[1:] for m in f_k] == [tuple(-(-n // 2**k) for n in size) for k in range(1, 6)]
-
-
-def test_one_seed_one_network():
-    a, b, c = (MultiLoss(width=1, seed=s).flat for s in (1, 1, 2))
-    assert np.array_equal(a, b) and not np.array_equal(a, c)
 
 
 def test_float32_gradients_agree_with_float64():
