@@ -2,6 +2,7 @@
 
 import io
 import tracemalloc
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -23,12 +24,10 @@ def test_a_piece_of_a_scaled_image_is_that_piece_of_the_whole(size):
     image = noise(150, 130)
     expected = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC)).astype(int)
     scaled = large.Scaled(image, size)
-    cuts = [[0, 1, n // 3, n // 2, n] for n in size]
-    for i, j in zip(cuts[0], cuts[0][1:], strict=False):
-        for k, l in zip(cuts[1], cuts[1][1:], strict=False):
-            piece = scaled[i:j, k:l].astype(int)
-            assert piece.shape == (j - i, l - k, 3)
-            assert np.abs(piece - expected[i:j, k:l]).max() <= 1  # of 255: Pillow rounds its weights
+    for (i, j), (k, l) in product(*(pairwise((0, 1, n // 3, n // 2, n)) for n in size)):
+        piece = scaled[i:j, k:l].astype(int)
+        assert piece.shape == (j - i, l - k, 3)
+        assert np.abs(piece - expected[i:j, k:l]).max() <= 1  # of 255: Pillow rounds its weights
 
 
 def test_a_piece_that_sees_too_little_of_the_image_is_caught(monkeypatch):
@@ -54,13 +53,9 @@ def test_a_png_in_pieces_reads_back():
 
 
 def test_a_network_sees_a_large_image_at_its_own_scale(tmp_path, monkeypatch):
-    sizes = []
-    monkeypatch.setattr(
-        large, "colour_statistics", lambda image: sizes.append(image.shape) or (np.zeros(3), np.ones(3))
-    )
-    for scale in (0, 0.25):
-        net = MultiLoss("class", 2)
-        net.scale = scale
+    sizes, net, one_colour = [], MultiLoss("class", 2), (np.zeros(3), np.ones(3))
+    monkeypatch.setattr(large, "colour_statistics", lambda image: sizes.append(image.shape) or one_colour)
+    for net.scale in (0, 0.25):
         large.segment(net, noise(104, 155), tmp_path / "mask.png", 64)
     assert sizes == [(100, 100, 3), (26, 39, 3)]
 
@@ -106,35 +101,33 @@ def test_an_image_read_whole_is_caught(growth, monkeypatch):
     assert growth() > 600_000
 
 
-@pytest.mark.parametrize(
-    ("array", "reason"),
-    [
-        (np.zeros((5, 5), np.uint8), "must be uint8"),
-        (np.zeros((5, 5, 3), np.float32), "must be uint8"),
-        (np.array([{}]), "cannot be read"),
-        (b"not an array", "cannot be read"),
-        (None, "does not exist"),
-    ],
-)
-def test_bad_arrays_are_refused_in_one_sentence(array, reason, tmp_path):
-    file = tmp_path / "a.npy"
-    if isinstance(array, bytes):
-        file.write_bytes(array)
-    elif array is not None:
-        np.save(file, array, allow_pickle=True)
+BAD = {
+    "grey": (lambda file: np.save(file, np.zeros((5, 5), np.uint8)), "must be uint8"),
+    "float": (lambda file: np.save(file, np.zeros((5, 5, 3), np.float32)), "must be uint8"),
+    "objects": (lambda file: np.save(file, np.array([{}]), allow_pickle=True), "cannot be read"),
+    "no array": (lambda file: file.write_bytes(b"not an array"), "cannot be read"),
+    "no file": (lambda file: None, "does not exist"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_arrays_are_refused_in_one_sentence(case, tmp_path):
+    write, reason = BAD[case]
+    write(tmp_path / "a.npy")
     with pytest.raises(InputError, match=reason):
-        large.Mapped(file)
+        large.Mapped(tmp_path / "a.npy")
 
 
 def test_evaluation_takes_large_images_in_tiles_and_small_ones_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(large, "LARGEST", 100)
     monkeypatch.setattr(files.checkpoint, "load_network", lambda *a: UNet(1))
-    np.save(tmp_path / "long.npy", noise(90, 130))
-    np.save(tmp_path / "short.npy", noise(90, 80))
-    table = files.segment_files(tmp_path, [tmp_path / "long.npy", tmp_path / "short.npy"])
+    long, short = tmp_path / "long.npy", tmp_path / "short.npy"
+    np.save(long, noise(90, 130))
+    np.save(short, noise(90, 80))
+    table = files.segment_files(tmp_path, [long, short])
     images = {file.name: np.asarray(Image.open(file)) for file in (tmp_path / "images").iterdir()}
     assert set(images) == {"long_mask.png", "short_mask.png", "short_overlay.png"}
-    assert images["long_mask.png"].shape == (90, 130) and images["long_mask.png"].max(initial=0) in (0, 255)
-    assert f"{100 * (images['long_mask.png'] > 0).mean():.1f}" in table
+    mask = images["long_mask.png"]
+    assert mask.shape == (90, 130) and mask.max() in (0, 255) and f"{100 * (mask > 0).mean():.1f}" in table
     with pytest.raises(InputError, match="--tta"):
-        files.segment_files(tmp_path, [tmp_path / "long.npy"], tta=True)
+        files.segment_files(tmp_path, [long], tta=True)

@@ -15,10 +15,12 @@ def disc(shape, centre, radius):
     return (i - centre[0]) ** 2 + (j - centre[1]) ** 2 <= radius**2
 
 
-@pytest.fixture
-def touching():
-    """Two discs of radius 20 whose centres are 34 apart: the neck between them is 2 sqrt(20^2 - 17^2) = 21 wide."""
-    return disc((60, 100), (30, 30), 20), disc((60, 100), (30, 64), 20)
+# two discs of radius 20 whose centres are 34 apart: the neck between them is 2 sqrt(20^2 - 17^2) = 21 wide
+LEFT, RIGHT = disc((60, 100), (30, 30), 20), disc((60, 100), (30, 64), 20)
+
+
+def sure(mask):
+    return np.where(mask, 0.9, 0.1)
 
 
 def random_mask(seed, smooth=3.0, size=60):
@@ -53,23 +55,25 @@ def test_a_bay_of_the_background_is_no_hole():
 
 def test_a_diagonal_gap_does_not_open_a_hole():
     mask = np.ones((5, 5), bool)
-    mask[2, 2] = mask[1, 1] = (
-        False  # two holes of one pixel each: background is 4-connected where glands are 8-connected
-    )
+    mask[2, 2] = mask[1, 1] = False  # two holes: background is 4-connected where glands are 8-connected
     assert fill_holes(mask, 1).all()
 
 
-def test_touching_discs_come_apart_in_their_neck(touching):
-    left, right = touching
-    instances = separate(left | right, 12)
+def test_touching_discs_come_apart_in_their_neck():
+    instances = separate(LEFT | RIGHT, 12)
     assert instances.max() == 2
-    columns = np.arange(100)[None] + 0 * instances
-    assert columns[instances == 1].max() <= 48 and columns[instances == 2].min() >= 46  # the neck is at column 47
+    (_, first), (_, second) = (np.nonzero(instances == k) for k in (1, 2))
+    assert first.max() <= 48 and second.min() >= 46  # the neck is at column 47
 
 
-def test_a_neck_wider_than_twice_the_radius_is_not_cut(touching):
-    left, right = touching
-    assert separate(left | right, 9).max() == 1
+def test_a_separation_that_cuts_nothing_is_caught(monkeypatch):
+    """The planted mistake of the neck test: seeds taken from the mask itself, not from its eroded form."""
+    monkeypatch.setattr(ndimage, "distance_transform_edt", lambda mask: np.where(mask, 1e3, 0))
+    assert separate(LEFT | RIGHT, 12).max() != 2
+
+
+def test_a_neck_wider_than_twice_the_radius_is_not_cut():
+    assert separate(LEFT | RIGHT, 9).max() == 1
 
 
 def test_a_thin_gland_is_not_lost():
@@ -117,37 +121,33 @@ def test_small_glands_are_dropped_and_the_rest_renumbered():
     assert drop_small(instances, 2).tolist() == [[0, 0, 1, 1, 1], [0] * 5, [2, 2, 0, 0, 0]]
 
 
-def test_turning_the_image_turns_the_glands(touching):
-    left, right = touching
-    p = np.where(left | right, 0.9, 0.1)
-    s = Settings(0.5, 10, 12, 5)
-    turned = postprocess(np.ascontiguousarray(p.T), s).T
-    upright = postprocess(p, s)
+def test_turning_the_image_turns_the_glands():
+    p, s = sure(LEFT | RIGHT), Settings(0.5, 10, 12, 5)
+    turned, upright = postprocess(np.ascontiguousarray(p.T), s).T, postprocess(p, s)
     assert turned.max() == upright.max() == 2
     assert np.mean((turned == 1) == (upright == 1)) > 0.99
+
+
+SMALL = disc((40, 40), (20, 20), 10)  # 314 pixels
 
 
 def count_error(instances, truth):
     return -abs(int(instances.max()) - int(truth.max()))
 
 
-def test_choose_finds_the_separation_that_the_truth_asks_for(touching):
-    left, right = touching
-    truth = left + 2 * (right & ~left)
-    settings_, score = choose([np.where(truth > 0, 0.9, 0.1)], [truth], count_error, OFF)
-    assert score == 0 and settings_.separation == 11 and settings_.threshold == 0.5 and settings_.smallest == 1
+def test_choose_finds_the_separation_that_the_truth_asks_for():
+    truth = LEFT + 2 * (RIGHT & ~LEFT)
+    found, score = choose([sure(truth > 0)], [truth], count_error, OFF)
+    assert score == 0 and (found.separation, found.threshold, found.smallest) == (11, 0.5, 1)
 
 
 @pytest.mark.parametrize("start", [OFF, USUAL._replace(smallest=200)])
 def test_choose_changes_nothing_that_brings_nothing(start):
-    mask = disc((40, 40), (20, 20), 10)
-    assert choose([np.where(mask, 0.9, 0.1)], [mask.astype(int)], count_error, start) == (start, 0.0)
+    assert choose([sure(SMALL)], [SMALL.astype(int)], count_error, start) == (start, 0.0)
 
 
 def test_choose_leaves_the_usual_where_it_drops_what_is_there():
-    mask = disc((40, 40), (20, 20), 10)  # 314 pixels
-    settings, score = choose([np.where(mask, 0.9, 0.1)], [mask.astype(int)], count_error)
-    assert score == 0 and settings == USUAL._replace(smallest=200)
+    assert choose([sure(SMALL)], [SMALL.astype(int)], count_error) == (USUAL._replace(smallest=200), 0.0)
 
 
 def test_choose_is_not_better_than_trying_its_own_candidates():
@@ -155,8 +155,8 @@ def test_choose_is_not_better_than_trying_its_own_candidates():
     p = [ndimage.gaussian_filter(np.random.default_rng(k).random((50, 50)), 3) * 2 - 0.5 for k in range(2)]
     truth = [separate(random_mask(k, size=50), 2.0) for k in range(2)]
     best, score = choose(p, truth, count_error, OFF)
-    assert score == np.mean([count_error(postprocess(q, best), t) for q, t in zip(p, truth, strict=True)])
-    assert score >= np.mean([count_error(postprocess(q, OFF), t) for q, t in zip(p, truth, strict=True)])
+    tried = [np.mean([count_error(postprocess(q, s), t) for q, t in zip(p, truth, strict=True)]) for s in (best, OFF)]
+    assert tried[0] == score >= tried[1]
 
 
 def test_settings_say_in_words_what_is_done():
@@ -168,10 +168,3 @@ def test_settings_say_in_words_what_is_done():
 def test_off_and_the_usual_are_among_the_candidates_and_the_threshold_is_not_chosen():
     assert all(getattr(s, name) in values for s in (OFF, USUAL) for name, values in CANDIDATES.items())
     assert CANDIDATES.keys() == set(Settings._fields) - {"threshold"} and USUAL.threshold == OFF.threshold == 0.5
-
-
-def test_a_separation_that_cuts_nothing_is_caught(touching, monkeypatch):
-    """The planted mistake of the neck test: seeds taken from the mask itself, not from its eroded form."""
-    monkeypatch.setattr(ndimage, "distance_transform_edt", lambda mask: np.where(mask, 1e3, 0))
-    left, right = touching
-    assert separate(left | right, 12).max() != 2

@@ -49,9 +49,8 @@ def test_eq3_is_the_derivative_of_the_score_at_every_pooling_layer(l):
 
 def test_the_derivatives_of_two_classes_are_opposite():
     a, cache = CLASSIFIER.forward(X)
-    benign, malignant = (
-        CLASSIFIER.pooling_gradients(prior.probability_score_grad(a, np.array([l])), cache)[0] for l in (0, 1)
-    )
+    scores = (prior.probability_score_grad(a, np.array([l])) for l in (0, 1))
+    benign, malignant = (CLASSIFIER.pooling_gradients(score, cache)[0] for score in scores)
     for b, m in zip(benign, malignant, strict=True):
         np.testing.assert_allclose(b, -m, rtol=0, atol=1e-15 * np.abs(b).max())
 
@@ -87,9 +86,8 @@ def test_the_margin_survives_where_the_probability_underflows():
 @pytest.mark.parametrize("name", prior.SCORES)
 def test_score_derivative_and_curvature(name):
     score, ta = prior.SCORES[name], RNG.standard_normal(LOGITS.shape)
-    check_function(
-        lambda a: (score.grad(a, L) * ta).sum() + 0j, lambda a: score.curvature(a, L, ta), LOGITS
-    ).assert_ok()
+    slope = lambda a: (score.grad(a, L) * ta).sum() + 0j  # noqa: E731
+    check_function(slope, lambda a: score.curvature(a, L, ta), LOGITS).assert_ok()
     if name == "probability":
         value = lambda a: sum(ops.softmax(a)[n, l] for n, l in enumerate(L))  # noqa: E731
         check_function(value, lambda a: score.grad(a, L), LOGITS).assert_ok()
@@ -112,35 +110,34 @@ def test_the_gradient_of_f_in_g_and_in_z(kind, which):
 
     dg, dz = prior.combine_grad(df, prior.combine(G, Z, (16, 20), kind)[2], kind)
     check_function(lambda a: value(a, "g"), lambda _: dg[which], G[which]).assert_ok()
-    if dz[which] is None:
-        assert kind == "gradient"
-    else:
+    assert (dz[which] is None) == (kind == "gradient")
+    if dz[which] is not None:
         check_function(lambda a: value(a, "z"), lambda _: dz[which], Z[which]).assert_ok()
 
 
-def second_order(net, u, score, l):
-    """sum_k <u_k, g_k>, its gradient over the classifier's weights added to them."""
-    a, cache = net.classifier.forward(X[:, :, :32, :32].astype(net.flat.dtype))
-    g, sent = net.classifier.pooling_gradients(score.grad(a, l), cache)
-    u = [u_k.astype(a.dtype) for u_k in u]
-    ta = net.classifier.second_order(u, sent, cache)
-    net.classifier.backward(score.curvature(a, l, ta), cache)
-    return sum((u_k * g_k).sum() for u_k, g_k in zip(u, g, strict=True))
+def second_order(score):
+    """The gradient of sum_k <u_k, g_k> over every weight of the classifier, checked."""
+    x, l = X[:, :, :32, :32], np.array([1])
+    u = [RNG.standard_normal((1, c, n, n)) for c, n in zip((2, 4, 8, 16, 16), (16, 8, 4, 2, 1), strict=True)]
+
+    def added(net):
+        a, cache = net.classifier.forward(x.astype(net.flat.dtype))
+        g, sent = net.classifier.pooling_gradients(score.grad(a, l), cache)
+        ta = net.classifier.second_order([u_k.astype(a.dtype) for u_k in u], sent, cache)
+        net.classifier.backward(score.curvature(a, l, ta), cache)
+        return sum((u_k * g_k).sum() for u_k, g_k in zip(u, g, strict=True))
+
+    return check_parameters(added, MultiLoss("class", width=2, seed=3, dtype=float))
 
 
 @pytest.mark.parametrize("name", prior.SCORES)
 def test_the_second_order_pass_over_every_weight(name):
-    net = MultiLoss("class", width=2, seed=3, dtype=float)
-    u = [RNG.standard_normal((1, c, n, n)) for c, n in zip((2, 4, 8, 16, 16), (16, 8, 4, 2, 1), strict=True)]
-    check_parameters(lambda net: second_order(net, u, prior.SCORES[name], np.array([1])), net).assert_ok()
+    second_order(prior.SCORES[name]).assert_ok()
 
 
 def test_a_forgotten_curvature_of_the_softmax_is_caught():
     # seen in the derivatives themselves; in f it vanishes, since two classes' curvature only rescales every g_k alike
-    net = MultiLoss("class", width=2, seed=3, dtype=float)
-    u = [RNG.standard_normal((1, c, n, n)) for c, n in zip((2, 4, 8, 16, 16), (16, 8, 4, 2, 1), strict=True)]
-    flat = prior.SCORES["probability"]._replace(curvature=lambda a, l, ta: ta * 0)
-    assert not check_parameters(lambda net: second_order(net, u, flat, np.array([1])), net).ok
+    assert not second_order(prior.SCORES["probability"]._replace(curvature=lambda a, l, ta: ta * 0)).ok
 
 
 @pytest.mark.parametrize("kind", prior.PRIORS)

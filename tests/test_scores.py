@@ -2,19 +2,10 @@
 
 import numpy as np
 import pytest
+from made import Saying, column, row, sample
 
 from gland import metrics
-from gland.data import Sample
 from gland.evaluation import scores
-from gland.networks import Prediction
-
-
-def row(field=0, malignant=False, **found):
-    return {"visual_field": field, "malignant": malignant} | found
-
-
-def column(title):
-    return next(c for c in (*scores.COLUMNS, *scores.MORE_COLUMNS) if c.title == title)
 
 
 def test_figures_are_means_over_the_images_they_are_about():
@@ -52,16 +43,8 @@ def test_differences_are_of_the_same_images_only():
     assert scores.difference([row(0, dsc=0.1)], [row(1, dsc=0.2)], column("benign DSC")) is None
 
 
-class Saying:
-    """A network that predicts p_gland and q, whatever it is shown."""
-
-    scale = 0
-
-    def __init__(self, p_gland=None, q=None):
-        self.said = Prediction(q, p_gland, None, ())
-
-    def predict(self, x):
-        return self.said if len(x) == 1 else self.said._replace(q=np.repeat(self.said.q, len(x), axis=0))
+def measured(network, truth):
+    return scores.measure(network, truth, network.predict(np.zeros((1, 3, *truth.instances.shape))))
 
 
 def test_pooled_columns_are_the_object_metrics_of_all_images_as_one():
@@ -69,9 +52,7 @@ def test_pooled_columns_are_the_object_metrics_of_all_images_as_one():
     for field in range(3):
         truth, found = (np.kron(rng.integers(0, 2, (5, 7)), np.ones((9, 9), int)) for _ in range(2))
         truth = metrics.instances_from_mask(truth)
-        sample = Sample("train_1", np.zeros((45, 63, 3), np.uint8), truth, False, None, field)
-        network = Saying(p_gland=found[None].astype(float))
-        rows.append(scores.measure(network, sample, network.said))
+        rows.append(measured(Saying(p_gland=found.astype(float)), sample(truth, field=field)))
         objects.append(metrics.compare_objects(metrics.instances_from_mask(found), truth))
     for name in ("F1", "Dice", "Hausdorff"):
         of = getattr(metrics, f"object_{name.lower()}")
@@ -80,9 +61,7 @@ def test_pooled_columns_are_the_object_metrics_of_all_images_as_one():
         assert scores.estimate(rows, column(f"object {name}")).value == pytest.approx(mean, rel=1e-12)
 
 
-def test_each_crop_and_the_image_have_their_class_counted():
-    sample = Sample("train_1", np.zeros((60, 60, 3), np.uint8), np.zeros((60, 60), np.int32), True, None, 0)
-    for q, right in (([[0.2, 0.8]], True), ([[0.8, 0.2]], False)):
-        network = Saying(q=np.array(q))
-        found = scores.measure(network, sample, network.said)
-        assert found["class_correct"] == right and found["crops_correct"] == 4 * right
+@pytest.mark.parametrize(("q", "right"), [([0.2, 0.8], True), ([0.8, 0.2], False)])
+def test_each_crop_and_the_image_have_their_class_counted(q, right):
+    found = measured(Saying(q=q), sample(np.zeros((60, 60), np.int32), malignant=True, field=0))
+    assert found["class_correct"] == right and found["crops_correct"] == 4 * right

@@ -43,13 +43,6 @@ def test_adam_is_the_published_algorithm():
         assert net.flat == pytest.approx(w, abs=1e-5)  # epsilon stands before the correction there, after it here
 
 
-def test_adam_with_its_betas_exchanged_would_be_noticed(monkeypatch):
-    update = ops.adam_update
-    monkeypatch.setattr(ops, "adam_update", lambda *a: update(*a[:5], a[5][::-1], *a[6:]))
-    with pytest.raises(AssertionError):
-        test_adam_is_the_published_algorithm()
-
-
 def test_adams_decay_is_kept_out_of_its_moments():
     net = Flat([1.0, -2.0], [0.0, 0.0])
     solver = Adam(net, decay=0.5)
@@ -72,12 +65,6 @@ def test_orthogonal_is_the_published_polynomial_of_the_singular_values(rows, col
     assert orthogonal(g) == pytest.approx(turned(g), abs=1e-9)
     single = orthogonal(g.astype(np.float32))
     assert single.dtype == np.float32 and single == pytest.approx(turned(g), abs=2e-3)
-
-
-def test_a_wrong_coefficient_would_be_noticed(monkeypatch):
-    monkeypatch.setattr(orthogonal, "__defaults__", ((3.4445, -4.776, 2.0315),))
-    with pytest.raises(AssertionError):
-        test_orthogonal_is_the_published_polynomial_of_the_singular_values.hypothesis.inner_test(5, 4, 0)
 
 
 def test_orthogonal_brings_singular_values_near_one_and_leaves_nothing_nothing():
@@ -110,16 +97,28 @@ def test_muon_moves_kernels_along_the_orthogonal_gradient_and_the_rest_as_adam(c
         assert net.flat == pytest.approx(w, abs=1e-9)
 
 
-def test_muon_without_nesterovs_look_ahead_would_be_noticed(monkeypatch):
-    nesterov = ops.nesterov
+MISTAKES = {  # the check that must notice it, where it is planted, and what it makes of what stands there
+    "Adam's betas exchanged": (
+        test_adam_is_the_published_algorithm, ops, "adam_update",
+        lambda right: lambda *a: right(*a[:5], a[5][::-1], *a[6:]),
+    ),
+    "a wrong coefficient": (
+        lambda: test_orthogonal_is_the_published_polynomial_of_the_singular_values.hypothesis.inner_test(5, 4, 0),
+        orthogonal, "__defaults__", lambda right: ((3.4445, -4.776, 2.0315),),
+    ),
+    "Muon without Nesterov's look ahead": (
+        lambda: test_muon_moves_kernels_along_the_orthogonal_gradient_and_the_rest_as_adam(None), ops, "nesterov",
+        lambda right: lambda dw, v, *rest: (right(dw, v, *rest), v.copy())[1],
+    ),
+}  # fmt: skip
 
-    def planted(dw, v, momentum, factor=None):
-        nesterov(dw, v, momentum, factor)
-        return v.copy()
 
-    monkeypatch.setattr(ops, "nesterov", planted)
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_planted_mistake_is_noticed(mistake, monkeypatch):
+    check, owner, name, wrong = MISTAKES[mistake]
+    monkeypatch.setattr(owner, name, wrong(getattr(owner, name)))
     with pytest.raises(AssertionError):
-        test_muon_moves_kernels_along_the_orthogonal_gradient_and_the_rest_as_adam(None)
+        check()
 
 
 def grown(decay):
@@ -141,15 +140,12 @@ def test_weight_decay_bounds_every_kernel_that_muon_moves():
 def test_the_kernels_are_the_weights_of_hidden_convolutions_and_lie_first(network):
     expected = [p for path, p in network.parameters().items() if p.ndim == 4 and not path.endswith("score.w")]
     assert len(network.matrices) == len(expected) > 4
-    start = 0
+    assert [m.start for m in network.matrices] == [0, *np.cumsum([w.size for w in expected])][:-1]
     for kernel, w in zip(network.matrices, expected, strict=True):
-        assert kernel.start == start
         matrix = kernel.of(network.flat)
         assert np.shares_memory(matrix, w)
-        assert np.array_equal(np.sort(matrix, axis=None), np.sort(w, axis=None))
-        for o in range(len(w)):  # a column for each of the first axis
-            assert np.array_equal(np.sort(matrix[:, o]), np.sort(w[o], axis=None))
-        start += w.size
+        for column, of_w in zip(matrix.T, w, strict=True):  # a column for each of the first axis
+            assert np.array_equal(np.sort(column, axis=None), np.sort(of_w, axis=None))
 
 
 @pytest.mark.parametrize("solver", SOLVERS.values())
@@ -182,9 +178,8 @@ def test_clipping_scales_a_long_gradient_to_the_limit_and_leaves_a_short_one():
 
 
 def test_adam_clips_too():
-    one, two = Flat([0.0, 0.0], [30.0, 40.0]), Flat([0.0, 0.0], [0.3, 0.4])
-    for net, clip in ((one, 0.5), (two, None)):
-        solver = Adam(net, clip=clip)
+    for dw, clip in (([30.0, 40.0], 0.5), ([0.3, 0.4], None)):
+        solver = Adam(Flat([0.0, 0.0], dw), clip=clip)
         solver.step(0.1)
         assert solver.mean == pytest.approx([0.03, 0.04])
 
@@ -195,17 +190,13 @@ def test_clipped_step_moves_by_the_rate_times_the_limit():
     assert np.linalg.norm(net.flat) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(
-    ("schedule", "rates"),
-    [
-        ("constant", [0.25, 0.5, 1.0, 1.0]),
-        ("cosine", [0.25, 0.5, 1.0, 0.5]),
-        ("step", [0.25, 0.5, 1.0, 0.1]),
-    ],
-)
-def test_schedules_after_a_warmup_of_four_of_twelve_steps(schedule, rates):
+RATES = {"constant": [0.25, 0.5, 1.0, 1.0], "cosine": [0.25, 0.5, 1.0, 0.5], "step": [0.25, 0.5, 1.0, 0.1]}
+
+
+@pytest.mark.parametrize("schedule", RATES)
+def test_schedules_after_a_warmup_of_four_of_twelve_steps(schedule):
     at = [learning_rate(step, 12, 1.0, schedule, warmup=4) for step in (0, 1, 4, 8)]
-    assert at == pytest.approx(rates)
+    assert at == pytest.approx(RATES[schedule])
 
 
 def test_an_unknown_schedule_is_refused():

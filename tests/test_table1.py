@@ -5,9 +5,9 @@ import io
 import json
 import shutil
 
-import numpy as np
 import pytest
-from PIL import Image
+from made import column, row
+from scripts import write_set
 
 from gland.data.splits import BY
 from gland.evaluation import scores
@@ -21,14 +21,6 @@ TINY = ["--crop", "64", "--batch", "2", "--validate-every", "2", "--log-every", 
 
 def options(*arguments):
     return command.parser().parse_known_args(["--data", "d", "--out", "o", *arguments])[0]
-
-
-def row(field=0, malignant=False, **scores):
-    return {"visual_field": field, "malignant": malignant, "part": "train"} | scores
-
-
-def column(title):
-    return next(c for c in COLUMNS if c.title == title)
 
 
 def test_all_five_systems_get_one_protocol():
@@ -66,12 +58,10 @@ def test_training_options_hold_for_all_networks():
     assert {job.options.batch for job in jobs.plan(options(), ["--batch", "7"])} == {7}
 
 
-@pytest.mark.parametrize(
-    "wrong", [["--network", "joint"], ["--fold", "1"], ["--pretrain=3"], ["--pretr", "3"], ["--folds", "0"]]
-)
+@pytest.mark.parametrize("wrong", ["--network joint", "--fold 1", "--pretrain=3", "--pretr 3", "--folds 0"])
 def test_what_the_table_varies_cannot_be_set(wrong, tmp_path, capsys):
-    assert command.main([*wrong, "--out", str(tmp_path / "out")]) == 2
-    assert wrong[0].split("=")[0] in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert command.main([*wrong.split(), "--out", str(tmp_path / "out")]) == 2
+    assert wrong.replace("=", " ").split()[0] in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_what_is_named_twice_is_done_once():
@@ -150,46 +140,33 @@ def few_candidates(monkeypatch):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Images of noise, 12 to train and 2 to test, in the released layout."""
-    return write_noise(tmp_path_factory.mktemp("noise"), ["train"] * 12 + ["testA"] * 2)
+    names = [f"{'train' if k < 13 else 'testA'}_{k}" for k in range(1, 15)]
+    return write_set(tmp_path_factory.mktemp("noise") / "data", names)
 
 
-def write_noise(folder, parts):
-    rng, lines = np.random.default_rng(0), ["name,patient ID, grade (GlaS)"]
-    for k, part in enumerate(parts, 1):
-        glands = np.kron(rng.random((5, 5)) < 0.5, np.ones((16, 16), np.uint8))
-        Image.fromarray(rng.integers(0, 256, (80, 80, 3), dtype=np.uint8)).save(folder / f"{part}_{k}.png")
-        Image.fromarray(glands.astype(np.uint8)).save(folder / f"{part}_{k}_anno.png")
-        lines.append(f"{part}_{k},{k}, {'malignant' if k % 2 else 'benign'}")
-    (folder / "Grade.csv").write_text("\n".join(lines))
-    return folder
-
-
-def arguments(folder, out, *more):
-    return ["--data", str(folder), "--out", str(out), "--iterations", "4", *more, *TINY]
+def made(folder, out, options, status=0):
+    """Make the table, in 4 steps a network."""
+    given = ["--data", str(folder), "--out", str(out), "--iterations", "4", *options.split(), *TINY]
+    assert command.main(given) == status
 
 
 def test_a_whole_table_is_made_and_made_again_without_training(folder, tmp_path, monkeypatch, capsys):
-    given = arguments(folder, tmp_path, "--networks", "class", "seg", "--split-by", "visual_field", "--width", "2")
-    assert command.main(given) == 0
+    options = "--networks class seg --split-by visual_field --width 2"
+    made(folder, tmp_path, options)
     first = capsys.readouterr().out
     assert "| Multi-Loss-Class |" in first and "| Multi-Loss-Seg |" in first
     assert {"table1.csv", "table1.md", "table1.png"} <= {p.name for p in tmp_path.iterdir()}
     monkeypatch.setattr(runner, "begin", None)  # nothing may be trained any more
-    assert command.main(given) == 0
+    made(folder, tmp_path, options)
     assert capsys.readouterr().out == first
 
 
 def test_a_stopped_table_goes_on_to_the_same_scores(folder, tmp_path, monkeypatch):
     def found(out):
-        files = sorted(out.rglob(runner.SCORES))
-        return {
-            f.relative_to(out): {k: v for k, v in json.loads(f.read_text()).items() if k != "seconds"} for f in files
-        }
+        return {f.relative_to(out): json.loads(f.read_text()) | {"seconds": 0} for f in out.rglob(runner.SCORES)}
 
-    def given(out):
-        return arguments(folder, out, "--networks", "class", "joint", "--split-by", "image", "--width", "2")
-
-    assert command.main(given(tmp_path / "whole")) == 0
+    whole, parts, options = tmp_path / "whole", tmp_path / "parts", "--networks class joint --split-by image --width 2"
+    made(folder, whole, options)
     step, count = Training._step, iter(range(100))
 
     def stopping(self, *args):
@@ -199,59 +176,60 @@ def test_a_stopped_table_goes_on_to_the_same_scores(folder, tmp_path, monkeypatc
         return step(self, *args)
 
     monkeypatch.setattr(Training, "_step", stopping)
-    assert command.main(given(tmp_path / "parts")) == 130
+    made(folder, parts, options, status=130)
     monkeypatch.setattr(Training, "_step", step)
-    assert command.main(given(tmp_path / "parts")) == 0
-    assert found(tmp_path / "parts") == found(tmp_path / "whole")
+    made(folder, parts, options)
+    assert found(parts) == found(whole) and len(found(whole)) == 2
 
 
 def test_alexnet_takes_part(folder, tmp_path, capsys):
-    given = arguments(folder, tmp_path, "--networks", "alexnet", "--split-by", "image", "--width", "6")
-    assert command.main(given) == 0
+    made(folder, tmp_path, "--networks alexnet --split-by image --width 6")
     assert "| AlexNet |" in capsys.readouterr().out
 
 
 def test_glas_tests_on_the_test_parts(folder, tmp_path, capsys):
-    given = arguments(folder, tmp_path, "--networks", "seg", "--protocol", "glas", "--width", "2")
-    assert command.main(given) == 0
+    made(folder, tmp_path, "--networks seg --protocol glas --width 2")
     assert "part testA: 2 images" in capsys.readouterr().out
     split = json.loads(next(tmp_path.rglob("config.json")).read_text())["split"]
     assert all(name.startswith("train") for name in split["train"] + split["val"])
     assert sorted(split["test"]) == ["testA_13", "testA_14"] and len(split["train"]) + len(split["val"]) == 12
 
 
-def test_glas_without_test_parts_is_one_sentence(folder, tmp_path, capsys):
-    only_train = write_noise(tmp_path, ["train"] * 4)
-    assert command.main(arguments(only_train, tmp_path / "out", "--protocol", "glas")) == 2
+def test_glas_without_test_parts_is_one_sentence(tiny_data, tmp_path, capsys):
+    made(tiny_data, tmp_path / "out", "--protocol glas", status=2)
     assert "testA" in capsys.readouterr().err
 
 
+ONE = "--networks class --split-by image --width 2"
+
+
 def test_other_options_do_not_mix_with_finished_runs(folder, tmp_path, capsys):
-    given = arguments(folder, tmp_path, "--networks", "class", "--split-by", "image", "--width", "2")
-    assert command.main(given) == 0
-    assert command.main([*given, "--rate", "0.5"]) == 2
+    made(folder, tmp_path, ONE)
+    made(folder, tmp_path, f"{ONE} --rate 0.5", status=2)
     assert "rate" in capsys.readouterr().err
     scores = next(tmp_path.rglob(runner.SCORES))
     whole = scores.read_text()
     for broken in ("", "{}", "[]"):
         scores.write_text(broken)
-        assert command.main(given) == 2
+        made(folder, tmp_path, ONE, status=2)
         assert str(scores) in capsys.readouterr().err
     scores.write_text(whole)
     other = shutil.copytree(folder, tmp_path / "others")
-    assert command.main([*given, "--data", str(other)]) == 2
+    made(other, tmp_path, ONE, status=2)
     assert str(other) in capsys.readouterr().err
 
 
 def test_another_way_to_predict_scores_again_and_trains_nothing(folder, tmp_path, monkeypatch):
-    given = arguments(folder, tmp_path, "--networks", "class", "--split-by", "image", "--width", "2")
-    assert command.main(given) == 0
-    before = {file.name: file.read_bytes() for file in (tmp_path / "image" / "multi-loss-class").iterdir()}
+    def contents():
+        return {file.name: file.read_bytes() for file in (tmp_path / "image" / "multi-loss-class").iterdir()}
+
+    made(folder, tmp_path, ONE)
+    before = contents()
     monkeypatch.setattr(Training, "run", None)  # would be called to train
-    assert command.main([*given, "--no-tta"]) == 0
-    after = {file.name: file.read_bytes() for file in (tmp_path / "image" / "multi-loss-class").iterdir()}
+    made(folder, tmp_path, f"{ONE} --no-tta")
+    after = contents()
     assert {name for name in before if after[name] != before[name]} == {"scores.json"}
     assert "flips" not in (tmp_path / "table1.md").read_text()
-    assert command.main(given) == 0
+    made(folder, tmp_path, ONE)
     assert "flips" in (tmp_path / "table1.md").read_text()
-    assert (tmp_path / "image" / "multi-loss-class" / "scores.json").read_bytes() == before["scores.json"]
+    assert contents()["scores.json"] == before["scores.json"]

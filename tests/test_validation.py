@@ -2,34 +2,19 @@
 
 import numpy as np
 import pytest
+from made import Saying, sample
 
-from gland.data import Sample
-from gland.networks import Prediction
 from gland.training.validation import Validation, validate
 
 
-class Fixed:
-    """Predicts the same score and the same left half of glands for every image."""
-
-    scale = 0
-
-    def __init__(self, malignant, p):
-        self.malignant, self.p = malignant, p
-
-    def predict(self, x):
-        p_gland = np.full((1, *x.shape[2:]), 1 - self.p)
-        p_gland[:, :, : x.shape[3] // 2] = self.p
-        return Prediction(np.array([[1 - self.malignant, self.malignant]]), p_gland, None, ())
-
-
-def sample(malignant, glands):
-    instances = np.zeros((500, 500), np.int32)
-    instances[:, : int(500 * glands)] = 1
-    return Sample("train_1", np.zeros((500, 500, 3), np.uint8), instances, malignant)
+def left(share):
+    """Glands in the left part of an image."""
+    return np.broadcast_to(np.arange(500) < int(500 * share), (500, 500)).astype(np.int32)
 
 
 def test_the_means_are_those_worked_by_hand():
-    found = validate(Fixed(0.8, 0.9), [sample(True, 0.5), sample(False, 0.25)])
+    network = Saying(p_gland=np.where(left(0.5), 0.9, 1 - 0.9), q=[1 - 0.8, 0.8])
+    found = validate(network, [sample(left(0.5), malignant=True), sample(left(0.25), malignant=False)])
     assert found.class_accuracy == 0.5
     assert found.class_score == pytest.approx((0.8 + 0.2) / 2)
     assert found.pixel_accuracy == pytest.approx((1 + 0.75) / 2)
