@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 import pytest
-from runs import assert_same_run
 from scripts import TINY, files, finish, run, sentences, start, write_phantom
+from short_runs import assert_same_run
 
 from gland.training import checkpoint
 from gland.training.options import PHANTOM, RECIPES, complete, parser

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 from places import on_threads
-from runs import assert_same_bits, training
+from short_runs import assert_same_bits, training
 
 from gland.errors import InputError
 from gland.files import held
