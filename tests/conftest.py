@@ -5,6 +5,8 @@ import hypothesis
 import pytest
 import scripts
 
+from gland.data import Sample, read
+
 # The same examples on every run; no deadline, since CI's cores are shared.
 hypothesis.settings.register_profile("gland", derandomize=True, deadline=None, max_examples=30)
 hypothesis.settings.load_profile("gland")
@@ -17,6 +19,12 @@ def warwick_dir() -> Path:
     if not folder or not (Path(folder) / "Grade.csv").exists():
         pytest.skip("set GLAND_WARWICK_QU to the folder of the Warwick-QU images, which are not in this repository")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def warwick_samples(warwick_dir) -> list[Sample]:
+    """They, read."""
+    return read(warwick_dir)
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,10 @@ from gland.evaluation.scores import COLUMNS, MORE_COLUMNS
 from gland.networks import Prediction
 
 
-def sample(instances, malignant=False, field=None):
-    """A sample of these glands, its image black."""
-    return Sample("train_1", np.zeros((*instances.shape, 3), np.uint8), instances, malignant, None, field)
+def sample(instances, malignant=False, field=None, image=None):
+    """A sample of these glands, its image black unless it is given."""
+    image = np.zeros((*instances.shape, 3), np.uint8) if image is None else image
+    return Sample("train_1", image, instances.astype(np.int32), malignant, None, field)
 
 
 def row(field=0, malignant=False, **scores):

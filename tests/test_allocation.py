@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import on_threads
 
 import gland
 from gland import ops
 from gland.networks import MultiLoss, UNet
 from gland.networks.base import Objective
 from gland.ops.host import arena
-from gland.ops.host.threads import count_threads, set_threads
 from gland.training.solver import SGD, Adam, Muon
 
 LARGE = 1 << 20  # bytes
@@ -24,10 +24,8 @@ SOURCE = str(Path(gland.__file__).parent)
 @pytest.fixture(autouse=True)
 def one_thread():
     """So that every allocation happens in the thread whose lines are watched."""
-    before = count_threads()
-    set_threads(1)
-    yield
-    set_threads(before)
+    with on_threads(1):
+        yield
 
 
 def stepper(network, solver=SGD, **reading):
@@ -93,42 +91,34 @@ def allocated_by(step):
     return found
 
 
-@pytest.mark.parametrize(
-    ("network", "reading"),
-    [
-        (MultiLoss("joint", 16), {}),
-        (MultiLoss("joint", 16), {"prior_gradient": "exact"}),
-        (MultiLoss("class", 16), {}),
-        (UNet(16), {}),
-        (MultiLoss("joint", 16), {"solver": Adam}),
-        (MultiLoss("joint", 16), {"solver": Muon}),
-    ],
-    ids=["joint", "joint, exact", "class", "unet", "joint, Adam", "joint, Muon"],
-)
-def test_a_warm_step_allocates_nothing_large(network, reading):
-    assert allocated_by(stepper(network, **reading)) == {}
+STEPS = {
+    "joint": (lambda: MultiLoss("joint", 16), {}),
+    "joint, exact": (lambda: MultiLoss("joint", 16), {"prior_gradient": "exact"}),
+    "class": (lambda: MultiLoss("class", 16), {}),
+    "unet": (lambda: UNet(16), {}),
+    "joint, Adam": (lambda: MultiLoss("joint", 16), {"solver": Adam}),
+    "joint, Muon": (lambda: MultiLoss("joint", 16), {"solver": Muon}),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_warm_step_allocates_nothing_large(step):
+    make, reading = STEPS[step]
+    assert allocated_by(stepper(make(), **reading)) == {}
 
 
 @pytest.mark.parametrize("freed", [True, False])
 def test_a_large_allocation_is_found(monkeypatch, freed):
-    kept = []
+    step, kept = stepper(MultiLoss("class", 2)), []
 
-    def spendthrift(network):
-        plain = network.zero_grad
+    def spendthrift():
+        kept.append(np.ones(LARGE, np.uint8))  # as if it happened in gland
+        step()
+        if freed:
+            kept.clear()
 
-        def zero_grad():
-            kept.append(np.ones(LARGE, np.uint8))  # as if it happened in gland
-            plain()
-            if freed:
-                kept.clear()
-
-        return zero_grad
-
-    network = MultiLoss("class", 2)
-    step = stepper(network)
-    network.zero_grad = spendthrift(network)
     monkeypatch.setitem(globals(), "SOURCE", str(Path(__file__).parent))
-    assert any("test_allocation.py" in place for place in allocated_by(step))
+    assert any("test_allocation.py" in place for place in allocated_by(spendthrift))
 
 
 def test_an_operation_that_bypasses_the_arena_is_found(monkeypatch):

@@ -46,49 +46,44 @@ def test_without_cupy(monkeypatch):
 
 
 def test_with_a_cupy_that_does_not_load(monkeypatch, tmp_path):
-    (tmp_path / "cupy.py").write_text(
-        'raise ImportError("""\\n====\\nlibcuda.so.1 is missing\\n  a long story\\n""")\n'
-    )
+    story = "\\n====\\nlibcuda.so.1 is missing\\n  a long story\\n"
+    (tmp_path / "cupy.py").write_text(f'raise ImportError("{story}")\n')
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     assert "does not load: libcuda.so.1 is missing" in said()
 
 
-def test_without_a_driver(cupy):
-    cupy.cuda.runtime.getDeviceCount = refuses("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
-    cupy.cuda.runtime.driverGetVersion = lambda: 0
-    assert "no NVIDIA driver" in said()
+class Wrong(standin_cupy.RawModule):
+    def get_function(self, name):
+        return lambda grid, block, args: None
 
 
-def test_with_an_old_driver(cupy):
-    cupy.cuda.runtime.getDeviceCount = refuses("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
+OLD = refuses("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
+NO_DEVICE = refuses("cudaErrorNoDevice: no CUDA-capable device is detected")
+LACKING = {  # what the CUDA runtime or CuPy does, and what is said of it
+    "no driver": ({"getDeviceCount": OLD, "driverGetVersion": lambda: 0}, ["no NVIDIA driver"]),
+    "an old driver": ({"getDeviceCount": OLD}, ["knows CUDA 12.4", "CUDA 13.0", "update the driver"]),
+    "no device": ({"getDeviceCount": lambda: 0}, ["no CUDA device", "CUDA_VISIBLE_DEVICES"]),
+    "no device found": ({"getDeviceCount": NO_DEVICE}, ["no CUDA device", "CUDA_VISIBLE_DEVICES"]),
+    "a CUDA that does not start": (
+        {"getDeviceCount": refuses("cudaErrorSystemNotReady: system not yet initialized")},
+        ["CUDA does not start: cudaErrorSystemNotReady"],
+    ),
+    "a device that runs no kernel": (
+        {"RawModule": refuses("CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image\nis available")},
+        ["no kernel runs on a processor in disguise: CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image"],
+    ),
+    "a device that computes wrongly": ({"RawModule": Wrong}, ["computes wrongly"]),
+}
+
+
+@pytest.mark.parametrize("case", LACKING)
+def test_what_is_lacking_is_said(cupy, case):
+    functions, parts = LACKING[case]
+    for name, function in functions.items():
+        setattr(cupy if name == "RawModule" else cupy.cuda.runtime, name, function)
     text = said()
-    assert "knows CUDA 12.4" in text and "CUDA 13.0" in text and "update the driver" in text
-
-
-@pytest.mark.parametrize("count", [lambda: 0, refuses("cudaErrorNoDevice: no CUDA-capable device is detected")])
-def test_without_a_device(cupy, count):
-    cupy.cuda.runtime.getDeviceCount = count
-    assert "no CUDA device" in said() and "CUDA_VISIBLE_DEVICES" in said()
-
-
-def test_with_a_cuda_that_does_not_start(cupy):
-    cupy.cuda.runtime.getDeviceCount = refuses("cudaErrorSystemNotReady: system not yet initialized")
-    assert "CUDA does not start: cudaErrorSystemNotReady" in said()
-
-
-def test_with_a_device_that_runs_no_kernel(cupy):
-    cupy.RawModule = refuses("CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image\nis available")
-    assert "no kernel runs on a processor in disguise: CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image" in said()
-
-
-def test_with_a_device_that_computes_wrongly(cupy):
-    class Wrong(standin_cupy.RawModule):
-        def get_function(self, name):
-            return lambda grid, block, args: None
-
-    cupy.RawModule = Wrong
-    assert "computes wrongly" in said()
+    assert all(part in text for part in parts), text
 
 
 class OutOfMemoryError(MemoryError):
@@ -99,10 +94,8 @@ class OutOfMemoryError(MemoryError):
 
 
 def test_out_of_memory_says_what_was_asked_what_is_free_and_what_to_reduce(cupy):
-    with (
-        pytest.raises(InputError, match=r"5 MiB were asked for, 3 of 8 MiB are free; reduce --batch"),
-        backend.memory_explained("--batch"),
-    ):
+    sentence = "5 MiB were asked for, 3 of 8 MiB are free; reduce --batch"
+    with pytest.raises(InputError, match=sentence), backend.memory_explained("--batch"):
         raise OutOfMemoryError(5 << 20)
 
 

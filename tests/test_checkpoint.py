@@ -18,19 +18,21 @@ from gland.training.options import complete, parser
 OPTIONS = complete(parser().parse_args("--width 1 --scale 0 --seed 5".split()))
 
 
+def save(path):
+    checkpoint.save(path, MultiLoss(width=1, seed=7).parameters(), {"step": 3}, velocity=np.arange(4.0))
+
+
 @pytest.fixture
 def run(tmp_path):
     checkpoint.save_options(tmp_path, OPTIONS)
-    checkpoint.save(
-        tmp_path / "best.npz", MultiLoss(width=1, seed=7).parameters(), {"step": 3}, velocity=np.arange(4.0)
-    )
+    save(tmp_path / "best.npz")
     return tmp_path
 
 
 @pytest.fixture(scope="module")
 def whole_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("whole") / "best.npz"
-    checkpoint.save(path, MultiLoss(width=1, seed=7).parameters(), {"step": 3}, velocity=np.arange(4.0))
+    save(path)
     return path, path.read_bytes()
 
 
@@ -38,8 +40,7 @@ def test_parameters_state_and_arrays_come_back_bit_for_bit(run):
     parameters, state, arrays = checkpoint.load(run / "best.npz")
     for name, value in MultiLoss(width=1, seed=7).parameters().items():
         assert np.array_equal(parameters[name], value) and parameters[name].dtype == value.dtype
-    assert state == {"step": 3}
-    assert np.array_equal(arrays["velocity"], np.arange(4.0))
+    assert state == {"step": 3} and np.array_equal(arrays["velocity"], np.arange(4.0))
 
 
 def test_the_network_of_a_run_predicts_as_the_saved_one(run):
@@ -95,40 +96,37 @@ def test_a_folder_without_config_is_not_a_run(tmp_path):
         checkpoint.load_options(tmp_path / "absent")
 
 
-def test_a_write_that_the_disk_refuses_is_one_sentence(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
-
-    def full(file):
-        file.write(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(InputError, match=r"file cannot be written: No space left on device"):
-        write_atomic(path, full)
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-    with pytest.raises(InputError, match=r"file/below cannot be written: (Not a directory|File exists)"):
-        write_atomic(path / "below", lambda file: None)
+FULL, OURS = OSError(errno.ENOSPC, "No space left"), RuntimeError("a mistake of ours")
 
 
-def test_leftovers_of_a_killed_write_are_removed_and_nothing_else(tmp_path):
-    (tmp_path / ".last.npz.ab12.part").touch()
-    (tmp_path / "last.npz").touch()
-    (tmp_path / ".part of my notes").touch()
-    remove_leftovers(tmp_path)
-    assert {f.name for f in tmp_path.iterdir()} == {"last.npz", ".part of my notes"}
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+@pytest.mark.parametrize(
+    ("error", "raised", "said"),
+    [(FULL, InputError, "file cannot be written: No space left"), (OURS, RuntimeError, "a mistake of ours")],
+)
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, error, raised, said):
     path = tmp_path / "file"
     path.write_text("old")
 
     def fail(file):
         file.write(b"half")
-        raise RuntimeError("disk full")
+        raise error
 
-    with pytest.raises(RuntimeError, match="disk full"):
+    with pytest.raises(raised, match=said):
         write_atomic(path, fail)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_below_a_file_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/below cannot be written: (Not a directory|File exists)"):
+        write_atomic(tmp_path / "file" / "below", lambda file: None)
+
+
+def test_leftovers_of_a_killed_write_are_removed_and_nothing_else(tmp_path):
+    for name in (".last.npz.ab12.part", "last.npz", ".part of my notes"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert {f.name for f in tmp_path.iterdir()} == {"last.npz", ".part of my notes"}
 
 
 def test_config_is_plain_json_and_comes_back(run):

@@ -31,11 +31,6 @@ def save(folder, name, suffix=".png", size=(9, 7), seed=0):
     Image.fromarray(rng.integers(0, 4, (size[1], size[0]), np.uint8)).save(folder / f"{name}_anno{suffix}")
 
 
-@pytest.fixture(scope="module")
-def warwick_samples(warwick_dir):
-    return read(warwick_dir)
-
-
 @pytest.fixture
 def folder(tmp_path):
     for seed, name in enumerate(ROWS):
@@ -146,7 +141,7 @@ def test_an_unknown_part_is_said_so(folder):
         read(folder, ["testC"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(keep=st.floats(0, 0.9), flip=st.integers(0, 2**31))
 def test_no_damage_to_an_image_escapes_as_another_exception(tmp_path_factory, keep, flip):
     folder = tmp_path_factory.mktemp("damage")

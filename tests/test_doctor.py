@@ -1,7 +1,5 @@
 """gland.doctor as it is called, and gland.memory against what a run really takes."""
 
-import os
-import subprocess
 import sys
 import tracemalloc
 import types
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 import standin_cupy
 from cuda_on_cpu import MISSING, EmulatedArray
+from scripts import ROOT, run
 
 from gland.doctor import __main__, memory
 from gland.networks import build
@@ -19,10 +18,7 @@ from gland.training.options import complete, parser
 
 def call(*arguments):
     """In a process that no GPU is shown to."""
-    return subprocess.run(
-        [sys.executable, "-m", "gland.doctor", *arguments],
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return run("-m", "gland.doctor", *arguments, cwd=ROOT, env={"CUDA_VISIBLE_DEVICES": ""})
 
 
 def settings(*arguments):
@@ -33,8 +29,7 @@ SMALL = ("--network=joint", "--width=4", "--crop=96", "--batch=2")
 
 
 def test_without_a_gpu_it_says_what_is_missing_and_what_a_run_needs():
-    done = call(*SMALL)
-    need = memory.need(settings(*SMALL))
+    done, need = call(*SMALL), memory.need(settings(*SMALL))
     assert (done.returncode, done.stderr) == (0, "")
     assert "usable        no: " in done.stdout and "To use a GPU: " in done.stdout
     assert f"NumPy         {np.__version__} with " in done.stdout
@@ -76,22 +71,19 @@ def test_with_a_gpu_it_says_which_and_whether_the_run_fits(gpu, capsys):
     assert "That does not fit: 3 MiB are free. Reduce --batch, --crop or --width." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "cuda, installed, said",
-    [
-        (13020, [], "pip install 'cupy-cuda13x[ctk]'"),
-        (12040, [], "pip install 'cupy-cuda12x[ctk]'"),
-        (12040, ["cupy-cuda13x"], "pip uninstall cupy-cuda13x, then pip install 'cupy-cuda12x[ctk]'"),
-        (
-            13000,
-            ["cupy-cuda13x", "cupy-cuda12x"],
-            "pip uninstall cupy-cuda13x cupy-cuda12x, then pip install 'cupy-cuda13x[ctk]'",
-        ),
-        (13000, ["cupy-cuda13x"], "cupy-cuda13x is installed and fits the driver, but it smokes."),
-        (11080, [], "the driver is too old. Install 525 or newer, then pip install 'cupy-cuda12x[ctk]'"),
-        (None, [], "no NVIDIA driver"),
-    ],
-)
+BOTH = ["cupy-cuda13x", "cupy-cuda12x"]
+ADVICE = [  # what the driver knows of CUDA, what is installed, and what is said
+    (13020, [], "pip install 'cupy-cuda13x[ctk]'"),
+    (12040, [], "pip install 'cupy-cuda12x[ctk]'"),
+    (12040, ["cupy-cuda13x"], "pip uninstall cupy-cuda13x, then pip install 'cupy-cuda12x[ctk]'"),
+    (13000, BOTH, "pip uninstall cupy-cuda13x cupy-cuda12x, then pip install 'cupy-cuda13x[ctk]'"),
+    (13000, ["cupy-cuda13x"], "cupy-cuda13x is installed and fits the driver, but it smokes."),
+    (11080, [], "the driver is too old. Install 525 or newer, then pip install 'cupy-cuda12x[ctk]'"),
+    (None, [], "no NVIDIA driver"),
+]
+
+
+@pytest.mark.parametrize(("cuda", "installed", "said"), ADVICE)
 def test_what_to_install_follows_from_the_driver(monkeypatch, cuda, installed, said):
     monkeypatch.setattr(__main__, "_installed", lambda: installed)
     found = None if cuda is None else __main__.Driver(cuda, "1.2")
@@ -152,11 +144,5 @@ def test_a_network_that_keeps_more_needs_more(monkeypatch):
     c = settings("--network=seg", "--width=4", "--crop=64", "--batch=1")
     before = memory.need(c).step
     kept, relu = [], memory.ops.conv_relu
-
-    def hoarding(*args):
-        y = relu(*args)
-        kept.append(y + y)
-        return y
-
-    monkeypatch.setattr(memory.ops, "conv_relu", hoarding)
+    monkeypatch.setattr(memory.ops, "conv_relu", lambda *args: (y := relu(*args), kept.append(y + y))[0])
     assert memory.need(c).step >= before + kept[0].nbytes

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -94,7 +94,6 @@ def test_degenerate_masks(mask):
     assert (postprocess(mask.astype(float), Settings(0.5, 50, 3, 1)) == mask).all()
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0.0, 1.0, 2.0, 3.5, 6.0]))
 def test_separation_keeps_every_pixel_and_makes_connected_glands(seed, radius):
     mask = random_mask(seed)
@@ -106,7 +105,6 @@ def test_separation_keeps_every_pixel_and_makes_connected_glands(seed, radius):
         assert len(np.unique(regions[instances == k])) == 1
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0.0, 2.0, 4.0]))
 def test_numbers_are_consecutive_in_reading_order(seed, radius):
     instances = postprocess(random_mask(seed).astype(float), Settings(0.5, 20, radius, 15))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from places import on_threads
 
 from gland import ops
 from gland.ops.host import pointwise, products, threads, winograd
@@ -14,20 +15,14 @@ from gland.ops.host import pointwise, products, threads, winograd
 
 @pytest.fixture
 def two_threads():
-    before = threads.count_threads()
-    threads.set_threads(2)
-    yield
-    threads.set_threads(before)
+    with on_threads(2):
+        yield
 
 
 @given(st.integers(1, 500), st.integers(1, 60), st.integers(1, 9), st.integers(1, 5))
 def test_every_thread_gets_as_many_blocks(length, most, count, number):
-    before = threads.count_threads()
-    threads.set_threads(number)
-    try:
+    with on_threads(number):
         blocks = threads.blocks(length, most, count)
-    finally:
-        threads.set_threads(before)
     bounds = [length * k // blocks for k in range(blocks + 1)]
     sizes = np.diff(bounds)
     assert bounds[-1] == length and 1 <= sizes.min() and sizes.max() <= most
@@ -36,8 +31,7 @@ def test_every_thread_gets_as_many_blocks(length, most, count, number):
 
 @given(st.integers(1, 10**7), st.integers(1, 5000))
 def test_strips_cover_every_row_once(count, row):
-    step = threads.strip_rows(count, row)
-    covered = []
+    step, covered = threads.strip_rows(count, row), []
     threads.by_strips(lambda _, at: covered.append((at.start, at.stop)), count, step)
     covered.sort()
     assert covered[0][0] == 0 and covered[-1][1] == count
@@ -46,20 +40,14 @@ def test_strips_cover_every_row_once(count, row):
 
 
 def test_calls_at_once_have_a_thread_each_and_keep_their_order(two_threads):
-    def call(i):
-        return lambda: (i, threads.count_threads())
-
-    assert threads.at_once(*map(call, range(3))) == [(0, 1), (1, 1), (2, 1)]
+    calls = (lambda i=i: (i, threads.count_threads()) for i in range(3))
+    assert threads.at_once(*calls) == [(0, 1), (1, 1), (2, 1)]
     assert threads.count_threads() == 2
 
 
 def test_with_threads_enough_every_call_has_all_of_them():
-    before = threads.count_threads()
-    threads.set_threads(4)
-    try:
+    with on_threads(4):
         assert threads.at_once(threads.count_threads, threads.count_threads) == [4, 4]
-    finally:
-        threads.set_threads(before)
 
 
 def test_what_a_call_raises_arrives_and_threads_go_on(two_threads):
@@ -84,9 +72,10 @@ def test_a_layers_gradients_at_once_are_those_one_by_one(two_threads):
     assert all(np.array_equal(a, b) for a, b in zip(together, alone, strict=True))
 
 
-@pytest.mark.skipif(
-    threads._current_core() < 0 or len(threads._cores(0)) < 2, reason="one core, or threads are not placed"
-)
+NOT_PLACED = threads._current_core() < 0 or len(threads._cores(0)) < 2
+
+
+@pytest.mark.skipif(NOT_PLACED, reason="one core, or threads are not placed")
 def test_helpers_stay_off_the_callers_core_and_the_caller_is_free_afterwards(two_threads):
     before, cores = os.sched_getaffinity(0), {}
 
@@ -107,7 +96,7 @@ def test_products_are_cut_evenly(rows, scalars):
 
 def test_where_blas_packs_every_product_nothing_is_cut_and_the_result_is_the_same(monkeypatch):
     rng = np.random.default_rng(1)
-    x, w = rng.standard_normal((1, 40, 60, 16), dtype=np.float32), rng.standard_normal((3, 3, 16, 24), dtype=np.float32)
+    x, w = (rng.standard_normal(shape, dtype=np.float32) for shape in ((1, 40, 60, 16), (3, 3, 16, 24)))
     expected = winograd.convolve(x, w, None, 1, False)
     products.rows_at_once.cache_clear()
     monkeypatch.setattr(products, "small_product", lambda: 0)

@@ -17,14 +17,10 @@ from gland.networks import build
 from gland.training import checkpoint
 
 
-def painted(seed, malignant):
-    image, instances = paint(np.random.default_rng([77, seed]), 522, 775, malignant)
-    return Sample("painted", np.rint(image).astype(np.uint8), instances, malignant)
-
-
 @pytest.fixture(scope="module")
 def samples():
-    return [painted(seed, malignant) for seed in range(2) for malignant in (False, True)]
+    painted = [(*paint(np.random.default_rng([77, k // 2]), 522, 775, k % 2 == 1), k % 2 == 1) for k in range(4)]
+    return [Sample("painted", np.rint(image).astype(np.uint8), *rest) for image, *rest in painted]
 
 
 def overlap(network, samples):
@@ -52,5 +48,4 @@ def test_a_run_on_other_images_is_not_passed_on(tiny_run):
 def test_evaluate_takes_it_for_an_image_without_a_run(samples, tmp_path):
     Image.fromarray(samples[0].image).save(tmp_path / "mine.png")
     printed = finish("evaluate.py", "--image", "mine.png", cwd=tmp_path)
-    assert "benign" in printed
-    assert (tmp_path / "runs" / "images" / "mine_mask.png").exists()
+    assert "benign" in printed and (tmp_path / "runs" / "images" / "mine_mask.png").exists()
