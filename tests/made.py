@@ -1,4 +1,6 @@
-"""What several tests make up: samples, rows of scores, networks that say what they are told, biases that matter."""
+"""What several tests make up or measure: samples, rows of scores, networks that say what they are told, memory."""
+
+import tracemalloc
 
 import numpy as np
 
@@ -43,3 +45,13 @@ def awake(network, seed=1):
         if "b" in layer.names:
             layer.b[...] = 0.1 * rng.standard_normal(layer.b.shape)
     return network
+
+
+def measured(call):
+    """Bytes that Python and NumPy allocate beside what lives already, at their height."""
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    call()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak - before

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scripts import damage
 
 from gland.data import read, read_image, release_warnings, summary, to_input
 from gland.data.__main__ import main
@@ -39,20 +40,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def sentence(folder):
-    """What read() says of a broken folder."""
-    with pytest.raises(InputError) as caught:
-        read(folder)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    return message
-
-
-def test_read_orders_by_part_and_number(folder):
+def test_read_orders_by_part_and_number_and_takes_class_and_patient_from_the_released_table(folder):
     assert [s.name for s in read(folder)] == ["train_1", "train_2", "train_10", "testA_1", "testB_3"]
-
-
-def test_read_takes_class_and_patient_from_the_released_table(folder):
     assert [(s.malignant, s.patient) for s in read(folder, ["train"])] == [(False, 5), (False, 5), (True, 2)]
 
 
@@ -97,10 +86,11 @@ def resave(name, change):
 
 
 def truncate(name, keep):
-    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:keep])
+    return lambda folder: damage(folder / name, keep)
 
 
 BROKEN = {
+    "no folder": (shutil.rmtree, ["is not a folder"]),
     "missing mask": (lambda f: (f / "train_2_anno.png").unlink(), ["train_2.png", "train_2_anno.png is missing"]),
     "sizes differ": (resave("train_2_anno.png", lambda i: i.resize((8, 7))), ["train_2_anno.png", "8x7", "9x7"]),
     "absent from Grade.csv": (edit_grades(ROWS["train_2"], ""), ["train_2.png", "Grade.csv"]),
@@ -126,14 +116,12 @@ BROKEN = {
 
 @pytest.mark.parametrize("fault", BROKEN)
 def test_every_fault_is_one_sentence_that_names_the_file(folder, fault):
-    damage, expected = BROKEN[fault]
-    damage(folder)
-    message = sentence(folder)
-    assert all(part in message for part in expected), message
-
-
-def test_a_folder_that_is_not_there_is_said_so(tmp_path):
-    assert "is not a folder" in sentence(tmp_path / "nowhere")
+    spoil, parts = BROKEN[fault]
+    spoil(folder)
+    with pytest.raises(InputError) as caught:
+        read(folder)
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith(".") and all(part in message for part in parts), message
 
 
 def test_an_unknown_part_is_said_so(folder):

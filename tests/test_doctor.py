@@ -1,13 +1,13 @@
 """gland.doctor as it is called, and gland.memory against what a run really takes."""
 
 import sys
-import tracemalloc
 import types
 
 import numpy as np
 import pytest
 import standin_cupy
 from cuda_on_cpu import MISSING, EmulatedArray
+from made import measured
 from scripts import ROOT, run
 
 from gland.doctor import __main__, memory
@@ -88,16 +88,6 @@ def test_what_to_install_follows_from_the_driver(monkeypatch, cuda, installed, s
     monkeypatch.setattr(__main__, "_installed", lambda: installed)
     found = None if cuda is None else __main__.Driver(cuda, "1.2")
     assert said in __main__.advice(found, "it smokes")
-
-
-def measured(call):
-    """Bytes that Python and NumPy allocate beside what lives already, at their height."""
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
-    call()
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return peak - before
 
 
 @pytest.mark.skipif(MISSING is not None, reason=str(MISSING))

@@ -1,11 +1,11 @@
 """Large images: pieces of a resized image, a mask written as it comes, memory that does not grow, and bad files."""
 
 import io
-import tracemalloc
 from itertools import pairwise, product
 
 import numpy as np
 import pytest
+from made import measured
 from PIL import Image
 
 from gland.data.sample import colour_statistics
@@ -83,11 +83,8 @@ def growth(tmp_path, monkeypatch):
     def peak(h):
         np.save(tmp_path / "image", np.broadcast_to(np.uint8(7), (h, 300, 3)))
         arena.clear()
-        tracemalloc.start()
-        large.segment(UNet(1), large.Mapped(tmp_path / "image.npy"), tmp_path / "mask.png", 256)
-        found = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return found
+        image = large.Mapped(tmp_path / "image.npy")
+        return measured(lambda: large.segment(UNet(1), image, tmp_path / "mask.png", 256))
 
     return lambda: peak(9000) - peak(5000)  # both have tiles of every kind
 
