@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from made import awake
 
 from gland import prior
 from gland.gradcheck import check_parameters
@@ -12,12 +13,8 @@ RNG = np.random.default_rng(0)
 X, MASK, LABEL = RNG.standard_normal((2, 3, 32, 32)), (RNG.random((2, 32, 32)) > 0.5) * 1.0, np.array([0, 1])
 
 
-def network(kind="joint", width=2, seed=3, **options):
-    net = MultiLoss(kind, width=width, seed=seed, dtype=float, **options)
-    rng = np.random.default_rng(seed)
-    for p in net.parameters().values():
-        p += 0.05 * rng.standard_normal(p.shape)
-    return net
+def network(kind="joint", **options):
+    return awake(MultiLoss(kind, width=2, seed=3, dtype=float, **options))
 
 
 def total(net, reading="balanced-weight", prior_gradient="detached", lam=0.3):
@@ -105,7 +102,7 @@ def test_eq6_is_the_larger_logit_and_a_tie_is_background():
 
 
 def test_float32_gradients_agree_with_float64():
-    net = network(width=2)
+    net = network()
     net.zero_grad()
     total(net, prior_gradient="exact")
     exact = net.flat_grad.copy()

@@ -61,29 +61,23 @@ def test_ctrl_c_saves_and_the_command_it_names_ends_with_the_same_bits(tiny_data
 
 
 KILLED_WHILE_SAVING = """
-import io, os, signal, sys
-import numpy as np
-savez, saves = np.savez, []
+import io, os, signal, numpy, train
+savez, saves = numpy.savez, []
 
 def half(file, **arrays):
     saves.append(0)
-    whole = io.BytesIO()
-    savez(whole, **arrays)
-    if len(saves) < 8:
-        return file.write(whole.getvalue())
-    file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
-    file.flush()
-    os.kill(os.getpid(), signal.SIGKILL)
+    savez(whole := io.BytesIO(), **arrays)
+    file.write(whole.getvalue() if len(saves) < 8 else whole.getvalue()[: len(whole.getvalue()) // 2])
+    if len(saves) == 8:
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
 
-np.savez = half
-import train
+numpy.savez = half
 train.main()
 """
 
 
-def test_kill_9_in_the_middle_of_a_save_leaves_the_checkpoint_before_and_resumes_to_the_same_bits(
-    tiny_data, tiny_run, tmp_path
-):
+def test_kill_9_in_the_middle_of_a_save_resumes_to_the_same_bits_from_the_one_before(tiny_data, tiny_run, tmp_path):
     given = [*TINY, "--data", tiny_data, "--out", "killed", "--save-every", "0"]
     killed = run("-c", KILLED_WHILE_SAVING, *given, cwd=tmp_path)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
