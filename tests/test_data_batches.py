@@ -16,10 +16,8 @@ SIZE = 32
 @pytest.fixture(scope="module")
 def samples():
     rng = np.random.default_rng(0)
-    return [
-        Sample(f"train_{i}", rng.integers(0, 256, (40, 50, 3), np.uint8), rng.integers(0, 3, (40, 50), np.int32), i < 2)
-        for i in range(7)
-    ]
+    made = ((rng.integers(0, 256, (40, 50, 3), np.uint8), rng.integers(0, 3, (40, 50), np.int32)) for _ in range(7))
+    return [Sample(f"train_{i}", *arrays, i < 2) for i, arrays in enumerate(made)]
 
 
 def first(samples, count, **options):
@@ -29,10 +27,7 @@ def first(samples, count, **options):
 
 def same(a, b):
     """Whether two lists of batches agree bit for bit."""
-    return len(a) == len(b) and all(
-        x.names == y.names and all(np.array_equal(p, q) for p, q in zip(x, y) if isinstance(p, np.ndarray))
-        for x, y in zip(a, b)
-    )
+    return len(a) == len(b) and all(np.array_equal(p, q) for x, y in zip(a, b, strict=True) for p, q in zip(x, y))
 
 
 def test_a_batch_is_what_the_networks_take(samples):
