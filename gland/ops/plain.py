@@ -120,7 +120,9 @@ def max_pool(x: Array, kernel_size: Size, stride: int, pad: int, ceil_mode: bool
     y, argmax = np.zeros((*x.shape[:2], *out), x.dtype), np.full((*x.shape[:2], *out), -1)
     for place, (a, e) in enumerate(np.ndindex(*kernel_size)):
         seen = _at(a, e, out, stride)
-        wins = inside[seen] & ((argmax < 0) | (xp[seen].real > y.real))
+        wins = inside[seen] & (
+            (argmax < 0) | (xp[seen].real > y.real) | (xp[seen] != xp[seen])
+        )  # NaN is not itself: it comes out
         y, argmax = np.where(wins, xp[seen], y), np.where(wins, place, argmax)
     return y, argmax
 
