@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gpu_kernels
 import numpy as np
 from gpu_clock import medians
 
@@ -60,8 +61,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(_line(rows[-1]), flush=True)
     _paper(rows)
     if not options.no_kernels:
-        import gpu_kernels
-
         rows += gpu_kernels.report(options.rounds)
     if options.json:
         Path(options.json).write_text(json.dumps({"device": device, "rows": rows}, indent=1))
@@ -164,10 +163,9 @@ def _line(row: dict[str, Any]) -> str:
 
 def _paper(rows: list[dict[str, Any]]) -> None:
     for row in rows:
-        if (row["network"], row["work"], row["batch"], row["side"]) == ("joint", "train", 1, 224) and row[
-            "milliseconds"
-        ]:
-            seconds = row["milliseconds"]["ours"] * PAPER_STEPS / 1e3
+        ours = row["milliseconds"].get("ours")
+        if ours and (row["network"], row["work"], row["batch"], row["side"]) == ("joint", "train", 1, 224):
+            seconds = ours * PAPER_STEPS / 1e3
             print(f"the paper's {PAPER_STEPS:,} iterations at {row['precision']}: {seconds:.0f} s of steps")
 
 

@@ -32,9 +32,8 @@ class Job(NamedTuple):
 def report(rounds: int) -> list[dict[str, Any]]:
     """Time every job, print a line each, and return the rows."""
     speed, peak = copy_speed(rounds), peak_operations()
-    print(
-        f"\nkernels; copying {speed / 1e9:,.0f} GB/s, float32 peak {peak / 1e12:.1f} TFLOP/s; floor: by memory or arithmetic"
-    )
+    speeds = f"copying {speed / 1e9:,.0f} GB/s, float32 peak {peak / 1e12:.1f} TFLOP/s"
+    print(f"\nkernels; {speeds}; floor: by memory or arithmetic")
     rows = []
     for job in jobs():
         seconds = medians({"ours": _together(job.call)}, rounds)["ours"] / 1e3 / TOGETHER
@@ -88,15 +87,11 @@ def jobs() -> list[Job]:
     w, dw, v = (_normal(PARAMETERS) for _ in range(3))
     rate = factor = _normal(1)
     large, quarter, places = x.nbytes, y.nbytes, argmax.nbytes
+    pooled = large + quarter + places
     return [
         *found,
-        Job("max pool", lambda: ops.max_pool(x, (2, 2), 2, 0, False), large + quarter + places, 0),
-        Job(
-            "max pool, input gradient",
-            lambda: ops.max_pool_x(y, argmax, (2, 2), 2, 0, (side, side)),
-            large + quarter + places,
-            0,
-        ),
+        Job("max pool", lambda: ops.max_pool(x, (2, 2), 2, 0, False), pooled, 0),
+        Job("max pool, input gradient", lambda: ops.max_pool_x(y, argmax, (2, 2), 2, 0, (side, side)), pooled, 0),
         Job("max pool, tangent", lambda: ops.max_pool_t(x, argmax, (2, 2), 2, 0), 2 * quarter + places, 0),
         Job("rectifier's mask", lambda: ops.relu_x(x, x), 3 * large, 0),
         Job("sum over positions (a bias's gradient)", lambda: ops.channel_sum(x), large, 0),
@@ -107,13 +102,8 @@ def jobs() -> list[Job]:
 
 
 def _convolutions(n: int, c: int, o: int, side: int) -> list[Job]:
-    x, w, b, dy, geo = (
-        _normal(n, c, side, side),
-        _normal(o, c, 3, 3),
-        _normal(o),
-        _normal(n, o, side, side),
-        Geometry(1, 1),
-    )
+    x, dy, w, b = _normal(n, c, side, side), _normal(n, o, side, side), _normal(o, c, 3, 3), _normal(o)
+    geo = Geometry(1, 1)
     name, moved = f"conv 3x3 {c} -> {o}, {side} px", x.nbytes + w.nbytes + dy.nbytes
     operations = 2 * n * side * side * o * c * 9
     return [
@@ -125,10 +115,9 @@ def _convolutions(n: int, c: int, o: int, side: int) -> list[Job]:
 
 def _normal(*shape: int) -> Any:
     values = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-    return backend.to_device(
-        ops.parameter(values) if len(shape) == 4 and shape[2:] == (3, 3) else _channels_last(values)
-    )
+    lay = ops.parameter if shape[2:] in ((), (3, 3)) else _channels_last
+    return backend.to_device(lay(values))
 
 
 def _channels_last(values: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(values.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if values.ndim == 4 else values
+    return np.ascontiguousarray(values.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)

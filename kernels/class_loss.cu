@@ -1,5 +1,5 @@
-// Eqs. (1), (2): L_c = -(1/N) sum_n log Q_y with Q = softmax(a), and its gradient (Q - y) / N.   a (N,L), label (N,)
-// Reference: class_loss in gland/loss.py.
+// Eqs. (1), (2): L_c = -(1/N) sum_n log Q_y, Q = softmax(a), from a (N,L) and label (N); and da = (Q - y) / N.
+// One block computes the loss, a thread one row of da. Reference: class_loss in gland/loss.py.
 #include "reduce.cuh"
 template <typename T> __device__ T log_sum(const T* a, int L, T& largest) {
   T sum = 0;
@@ -9,9 +9,9 @@ template <typename T> __device__ T log_sum(const T* a, int L, T& largest) {
   return log(sum);
 }
 
-// one block
 template <typename T>
-__global__ void __launch_bounds__(256) class_loss(const T* __restrict__ a, const long long* __restrict__ label, T* __restrict__ loss, int N, int L) {
+__global__ void __launch_bounds__(256) class_loss(const T* __restrict__ a, const long long* __restrict__ label,
+                                                  T* __restrict__ loss, int N, int L) {
   T sum = 0;
   GRID_STRIDE(n, N) {
     T largest;
@@ -22,15 +22,12 @@ __global__ void __launch_bounds__(256) class_loss(const T* __restrict__ a, const
   if (threadIdx.x == 0) *loss = sum / T(N);
 }
 
-template <typename T> __global__ void class_loss_grad(const T* __restrict__ a, const long long* __restrict__ label, T* __restrict__ da, int N, int L) {
+template <typename T>
+__global__ void class_loss_grad(const T* __restrict__ a, const long long* __restrict__ label, T* __restrict__ da, int N,
+                                int L) {
   GRID_STRIDE(n, N) {
     T largest;
     const T log_of_sum = log_sum(a + n * L, L, largest);
     for (int l = 0; l < L; ++l) da[n * L + l] = (exp(a[n * L + l] - largest - log_of_sum) - T(l == label[n])) / T(N);
   }
-}
-
-// y (N,L): 1 at the label, else 0
-template <typename T> __global__ void one_hot(const long long* __restrict__ label, T* __restrict__ y, int n, int L) {
-  GRID_STRIDE(i, n) y[i] = T(i % L == label[i / L]);
 }

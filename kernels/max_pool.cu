@@ -1,23 +1,21 @@
-// Max-pooling of x (N,H,W,C), its input gradient and its tangent; argmax is the winner's place kh * KW + kw in its window.
-// Reference: gland/ops/plain.py.
-// instances: max_pool<float, unsigned char>; max_pool<float, int>; max_pool<double, unsigned char>; max_pool<double, int>
-// instances: max_pool_x<float, unsigned char>; max_pool_x<float, int>; max_pool_x<double, unsigned char>; max_pool_x<double, int>
-// instances: max_pool_t<float, unsigned char>; max_pool_t<float, int>; max_pool_t<double, unsigned char>; max_pool_t<double, int>
+// Max-pooling: y (N,OH,OW,C) = the largest of each window of x (N,H,W,C), at argmax = kh * KW + kw; and dx, and ty.
+// A thread computes one element of y, of dx or of ty. Reference: gland/ops/plain.py.
+// instances: {max_pool, max_pool_x, max_pool_t}<{float, double}, {unsigned char, int}>
+#include "pool.cuh"
 template <typename T, typename Place>
-__global__ void max_pool(const T* __restrict__ x, T* __restrict__ y, Place* __restrict__ argmax, int n, int H, int W, int C, int OH, int OW,
-                         int KH, int KW, int stride, int pad) {
+__global__ void max_pool(const T* __restrict__ x, T* __restrict__ y, Place* __restrict__ argmax, int n, Pool s) {
   GRID_STRIDE(at, n) {
-    const int c = at % C, ow = at / C % OW, oh = at / C / OW % OH, image = at / C / OW / OH;
+    const Element e(at, s.OH, s.OW, s.C);
     T best = 0;
     int winner = -1;
-    for (int kh = 0; kh < KH; ++kh) {
-      const int h = oh * stride - pad + kh;
-      if (h < 0 || h >= H) continue;
-      for (int kw = 0; kw < KW; ++kw) {
-        const int w = ow * stride - pad + kw;
-        if (w < 0 || w >= W) continue;
-        const T v = x[((image * H + h) * W + w) * C + c];
-        if (winner < 0 || v > best) best = v, winner = kh * KW + kw;
+    for (int kh = 0; kh < s.KH; ++kh) {
+      const int h = e.i * s.stride - s.pad + kh;
+      if (h < 0 || h >= s.H) continue;
+      for (int kw = 0; kw < s.KW; ++kw) {
+        const int w = e.j * s.stride - s.pad + kw;
+        if (w < 0 || w >= s.W) continue;
+        const T v = x[((e.image * s.H + h) * s.W + w) * s.C + e.c];
+        if (winner < 0 || v > best) best = v, winner = kh * s.KW + kw;
       }
     }
     y[at] = best;
@@ -27,15 +25,16 @@ __global__ void max_pool(const T* __restrict__ x, T* __restrict__ y, Place* __re
 
 // gather: a pixel adds up the windows that it won
 template <typename T, typename Place>
-__global__ void max_pool_x(const T* __restrict__ dy, const Place* __restrict__ argmax, T* __restrict__ dx, int n, int H, int W, int C, int OH,
-                           int OW, int KH, int KW, int stride, int pad) {
+__global__ void max_pool_x(const T* __restrict__ dy, const Place* __restrict__ argmax, T* __restrict__ dx, int n,
+                           Pool s) {
   GRID_STRIDE(at, n) {
-    const int c = at % C, w = at / C % W, h = at / C / W % H, image = at / C / W / H;
+    const Element e(at, s.H, s.W, s.C);
+    const Span rows(e.i, s.KH, s.OH, s), columns(e.j, s.KW, s.OW, s);
     T sum = 0;
-    for (int oh = max(0, (h + pad - KH + stride) / stride); oh <= min((h + pad) / stride, OH - 1); ++oh)
-      for (int ow = max(0, (w + pad - KW + stride) / stride); ow <= min((w + pad) / stride, OW - 1); ++ow) {
-        const int window = ((image * OH + oh) * OW + ow) * C + c;
-        const int place = (h + pad - oh * stride) * KW + w + pad - ow * stride;
+    for (int oh = rows.first; oh <= rows.last; ++oh)
+      for (int ow = columns.first; ow <= columns.last; ++ow) {
+        const int window = ((e.image * s.OH + oh) * s.OW + ow) * s.C + e.c;
+        const int place = (e.i + s.pad - oh * s.stride) * s.KW + e.j + s.pad - ow * s.stride;
         if (int(argmax[window]) == place) sum += dy[window];
       }
     dx[at] = sum;
@@ -43,11 +42,12 @@ __global__ void max_pool_x(const T* __restrict__ dy, const Place* __restrict__ a
 }
 
 template <typename T, typename Place>
-__global__ void max_pool_t(const T* __restrict__ tx, const Place* __restrict__ argmax, T* __restrict__ ty, int n, int H, int W, int C, int OH,
-                           int OW, int KW, int stride, int pad) {
+__global__ void max_pool_t(const T* __restrict__ tx, const Place* __restrict__ argmax, T* __restrict__ ty, int n,
+                           Pool s) {
   GRID_STRIDE(at, n) {
-    const int c = at % C, ow = at / C % OW, oh = at / C / OW % OH, image = at / C / OW / OH, place = argmax[at];
-    const int h = oh * stride - pad + place / KW, w = ow * stride - pad + place % KW;
-    ty[at] = tx[((image * H + h) * W + w) * C + c];
+    const Element e(at, s.OH, s.OW, s.C);
+    const int place = argmax[at];
+    const int h = e.i * s.stride - s.pad + place / s.KW, w = e.j * s.stride - s.pad + place % s.KW;
+    ty[at] = tx[((e.image * s.H + h) * s.W + w) * s.C + e.c];
   }
 }

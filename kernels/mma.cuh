@@ -1,6 +1,6 @@
-// The tensor cores' product of one warp, C (16,8) += A (16,8) B (8,8) in TF32: factors of 10 bits after the point, sums in float32.
-// Without tensor cores (before sm_80, and on the processor) the same values move between the same lanes by shuffles, so that
-// everything but the instruction itself can be run anywhere.
+// The tensor cores' product of one warp, C (16,8) += A (16,8) B (8,8) in TF32: factors of 10 bits after the point, sums
+// in float32. Without tensor cores (before sm_80, and on the processor) the same values move between the same lanes by
+// shuffles, so that everything but the instruction itself can be run anywhere.
 
 // A float as a TF32 factor: rounded to the nearest, ties away from zero. Other types are left alone.
 template <bool TF32, typename T> __device__ T factor(T x) {
@@ -19,7 +19,8 @@ template <bool TF32, typename T> __device__ T factor(T x) {
 
 // With g = lane / 4 and t = lane % 4 (PTX ISA, mma.m16n8k8): a = A[g][t], A[g+8][t], A[g][t+4], A[g+8][t+4];
 // b = B[t][g], B[t+4][g]; c0, c1 = C[g][2t], C[g][2t+1]; c2, c3 = C[g+8][2t], C[g+8][2t+1].
-__device__ __forceinline__ void mma(const float (&a)[4], const float (&b)[2], float& c0, float& c1, float& c2, float& c3) {
+__device__ __forceinline__ void mma(const float (&a)[4], const float (&b)[2], float& c0, float& c1, float& c2,
+                                    float& c3) {
 #if !defined(GLAND_ON_CPU) && __CUDA_ARCH__ >= 800
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)

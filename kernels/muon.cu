@@ -1,19 +1,22 @@
-// Muon's step for all kernels of a network at once: 0.2 sqrt(max(m, n)) orthogonal(g), tile by tile of 32 x 32 elements. Every matrix
-// is seen as `tall`, its longer side downwards; all others are n x n, n the shorter side, and symmetric.
-// Reference: straighten and orthogonal of gland/training/solver.py.
+// Muon's step for all matrices of a gradient g at once: step = 0.2 sqrt(max(m, n)) orthogonal(g), in tiles of 32 x 32.
+// A block computes a tile of one matrix. Reference: straighten and orthogonal in gland/training/solver.py.
 #include "reduce.cuh"
-// Matrix m lies in g from table[m].x on, table[m].y rows of table[m].z elements; its n x n matrices begin at table[m].w.
+// A matrix of g begins at table.x and has table.y rows of table.z elements; its n x n matrices begin at table.w. It is
+// seen as `tall`, its longer side downwards; all others are n x n, n the shorter side, and symmetric.
 struct Shape {
   int start, rows, columns, square;
   __device__ Shape(int4 t) : start(t.x), rows(t.y), columns(t.z), square(t.w) {}
   __device__ int n() const { return min(rows, columns); }
   __device__ int length() const { return max(rows, columns); }
-  __device__ int at(int i, int j) const { return start + (rows >= columns ? i * columns + j : j * columns + i); }  // of tall
+  __device__ int at(int i, int j) const {  // of tall
+    return start + (rows >= columns ? i * columns + j : j * columns + i);
+  }
 };
 
-// sum[r] = sum over k < depth of left(k, i) right(k, j) at this thread's places of the block's tile, i = place(r), j = threadIdx.x
+// sum[r] = sum over k < depth of left(k, i) right(k, j), i = place(r), j = threadIdx.x: where this thread is
 __device__ int place(int r) { return threadIdx.y + 8 * r; }
-template <typename T, typename Left, typename Right> __device__ void tile_sum(Left left, Right right, int depth, T (&sum)[4]) {
+template <typename T, typename Left, typename Right>
+__device__ void tile_sum(Left left, Right right, int depth, T (&sum)[4]) {
   __shared__ T a[32][33], b[32][33];
   for (int k0 = 0; k0 < depth; k0 += 32) {
     for (int r = 0; r < 4; ++r) {
@@ -30,7 +33,8 @@ template <typename T, typename Left, typename Right> __device__ void tile_sum(Le
 
 // square = tall^T tall.  grid: tiles of n, tiles of n, matrices
 template <typename T>
-__global__ void __launch_bounds__(256) gram(const T* __restrict__ g, const int4* __restrict__ table, T* __restrict__ square) {
+__global__ void __launch_bounds__(256) gram(const T* __restrict__ g, const int4* __restrict__ table,
+                                            T* __restrict__ square) {
   const Shape m(table[blockIdx.z]);
   const int i0 = blockIdx.y * 32, j0 = blockIdx.x * 32, n = m.n();
   if (i0 >= n || j0 >= n) return;
@@ -43,9 +47,10 @@ __global__ void __launch_bounds__(256) gram(const T* __restrict__ g, const int4*
   }
 }
 
-// square /= |g|^2,  q = I / |g|, or 0 for a dead kernel.  grid: matrices
+// square /= |g|^2,  q = I / |g|, or 0 for a dead matrix.  grid: matrices
 template <typename T>
-__global__ void __launch_bounds__(256) begin(const int4* __restrict__ table, T* __restrict__ square, T* __restrict__ q) {
+__global__ void __launch_bounds__(256) begin(const int4* __restrict__ table, T* __restrict__ square,
+                                             T* __restrict__ q) {
   const Shape m(table[blockIdx.x]);
   const int n = m.n();
   T trace = 0;
@@ -61,8 +66,9 @@ __global__ void __launch_bounds__(256) begin(const int4* __restrict__ table, T* 
 
 // y0 = alpha x0 + beta x0 z, and y1 of x1 alike if there is one.  grid: tiles of n, tiles of n, matrices times 1 or 2
 template <typename T>
-__global__ void __launch_bounds__(256) turn(const T* __restrict__ x0, const T* __restrict__ x1, const T* z, const int4* __restrict__ table,
-                                            T* __restrict__ y0, T* __restrict__ y1, int count, T alpha, T beta) {
+__global__ void __launch_bounds__(256) turn(
+    const T* __restrict__ x0, const T* __restrict__ x1, const T* z, const int4* __restrict__ table, T* __restrict__ y0,
+    T* __restrict__ y1, int count, T alpha, T beta) {
   const Shape m(table[blockIdx.z % count]);
   const T* x = (int(blockIdx.z) < count ? x0 : x1) + m.square;
   T* y = (int(blockIdx.z) < count ? y0 : y1) + m.square;
@@ -80,7 +86,8 @@ __global__ void __launch_bounds__(256) turn(const T* __restrict__ x0, const T* _
 
 // step = 0.2 sqrt(max(m, n)) tall q, where g has tall.  grid: tiles of n, tiles of the longer side, matrices
 template <typename T>
-__global__ void __launch_bounds__(256) finish(const T* __restrict__ g, const T* __restrict__ q, const int4* __restrict__ table, T* __restrict__ step) {
+__global__ void __launch_bounds__(256) finish(const T* __restrict__ g, const T* __restrict__ q,
+                                              const int4* __restrict__ table, T* __restrict__ step) {
   const Shape m(table[blockIdx.z]);
   const int i0 = blockIdx.y * 32, j0 = blockIdx.x * 32, n = m.n();
   if (i0 >= m.length() || j0 >= n) return;

@@ -1,4 +1,7 @@
-// Sums and maxima over the threads of one block, always in the same order. blockDim.x must be a multiple of 32.
+// Sums over the threads of one warp or block, always in the same order. blockDim.x must be a multiple of 32.
+#define WARP_STRIDE(i, n) \
+  for (int i = int(blockIdx.x * blockDim.x + threadIdx.x) / 32; i < (n); i += int(gridDim.x * blockDim.x) / 32)
+
 template <typename T> __device__ T warp_sum(T v) {
   for (int lanes = 16; lanes > 0; lanes >>= 1) v += __shfl_down_sync(0xffffffffu, v, lanes);
   return v;  // whole in lane 0

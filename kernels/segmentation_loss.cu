@@ -1,5 +1,5 @@
-// Eq. (4) in its three readings, -(1/J) sum_j [ t_g log P_g + t_b log P_b ], and its gradients in the logits s and in f.
-// s (N,P,2) with P pixels an image; S, f (N,P); J = N P. Reference: gland/loss.py.
+// Eq. (4) in its three readings, -(1/J) sum_j [ t_g log P_g + t_b log P_b ], and its gradients ds and df.
+// From the logits s (N,P,2), P pixels an image, and S and f (N,P); J = N P. Reference: gland/loss.py.
 #include "reduce.cuh"
 #define SOFT_TARGET 0
 #define WEIGHT 1
@@ -7,7 +7,8 @@
 
 // grid (parts, N): sums over an image's pixels of S f and of S, as (parts,N,2)
 template <typename T>
-__global__ void __launch_bounds__(256) gland_sums(const T* __restrict__ S, const T* __restrict__ f, T* __restrict__ partial, int N, int P) {
+__global__ void __launch_bounds__(256) gland_sums(const T* __restrict__ S, const T* __restrict__ f,
+                                                  T* __restrict__ partial, int N, int P) {
   const int image = blockIdx.y;
   T inside = 0, glands = 0;
   GRID_STRIDE(i, P) {
@@ -38,8 +39,8 @@ template <typename T> struct Pixel {
 // grid (parts, N); partial (parts,N)
 template <typename T>
 __global__ void __launch_bounds__(256) segmentation_loss(
-    const T* __restrict__ s, const T* __restrict__ S, const T* __restrict__ f, const T* __restrict__ sums, T* __restrict__ partial,
-    int N, int P, int reading) {
+    const T* __restrict__ s, const T* __restrict__ S, const T* __restrict__ f, const T* __restrict__ sums,
+    T* __restrict__ partial, int N, int P, int reading) {
   const int image = blockIdx.y;
   T sum = 0;
   GRID_STRIDE(i, P) {
@@ -51,11 +52,11 @@ __global__ void __launch_bounds__(256) segmentation_loss(
   if (threadIdx.x == 0) partial[blockIdx.x * N + image] = sum;
 }
 
-// grid (parts, N). For the balanced weight df is e here, and partial (parts,N) the sums of e weight that balanced_df needs.
+// grid (parts, N). For the balanced weight df is e here, and partial (parts,N) the sums of e weight for balanced_df.
 template <typename T>
 __global__ void __launch_bounds__(256) segmentation_loss_grad(
-    const T* __restrict__ s, const T* __restrict__ S, const T* __restrict__ f, const T* __restrict__ sums, T* __restrict__ ds,
-    T* __restrict__ df, T* __restrict__ partial, int N, int P, int reading) {
+    const T* __restrict__ s, const T* __restrict__ S, const T* __restrict__ f, const T* __restrict__ sums,
+    T* __restrict__ ds, T* __restrict__ df, T* __restrict__ partial, int N, int P, int reading) {
   const int image = blockIdx.y;
   const T mean = 1 / (T(N) * T(P));  // 1 / J
   T sum = 0;
@@ -75,7 +76,8 @@ __global__ void __launch_bounds__(256) segmentation_loss_grad(
 
 // e -> df = (e - (S / sum S) sum e weight) / m, m = sum S f / sum S; in place
 template <typename T>
-__global__ void balanced_df(T* __restrict__ df, const T* __restrict__ S, const T* __restrict__ sums, const T* __restrict__ weighted, int n, int P) {
+__global__ void balanced_df(T* __restrict__ df, const T* __restrict__ S, const T* __restrict__ sums,
+                            const T* __restrict__ weighted, int n, int P) {
   GRID_STRIDE(j, n) {
     const T inside = sums[j / P * 2], glands = sums[j / P * 2 + 1];
     df[j] = inside > 0 ? (df[j] - S[j] / max(glands, T(1)) * weighted[j / P]) * glands / inside : T(0);

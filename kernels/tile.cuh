@@ -1,6 +1,6 @@
 // One block's tile of a matrix product, summed in registers from pieces in shared memory. Loaders say what the matrices
-// are, so that the columns of an image never have to exist. The kernels' template parameters: T; BN, the width of a tile;
-// V, how many neighbouring values a thread loads at once; TF32, whether tensor cores multiply (kernels/mma.cuh).
+// are, so that the columns of an image never have to exist. The kernels' template parameters: T; BN, a tile's width;
+// V, how many neighbouring values a thread loads at once; TF32, whether tensor cores multiply (mma.cuh).
 #define THREADS 128
 #define BM (BN == 64 ? 64 : 128)
 #define BK 16
@@ -9,7 +9,24 @@
 #define COLUMNS ((TF32 ? 2 : 1) * (BN == 16 ? 2 : 4))
 #define PITCH(n) ((n) + (TF32 ? 8 : 4))  // 8: what a warp reads for mma lies in 32 different banks
 
+// A convolution of x (N,H,W,C) with w (KH,KW,C/groups,O) to y (N,OH,OW,O); gland/ops/device/conv.py names them as well.
+struct Conv {
+  int N, H, W, C, OH, OW, O, KH, KW, stride, pad, dilation, groups;
+};
+
+// One of `splits` parts of a sum over k < k_all: from k0 up to k1, in whole pieces of BK but for the end.
+struct Part {
+  int k0, k1;
+  __device__ Part(int split, int splits, int k_all) {
+    const int length = (k_all + splits * BK - 1) / (splits * BK) * BK;
+    k0 = min(split * length, k_all), k1 = min(k0 + length, k_all);
+  }
+};
+
 template <typename T, int V> struct alignas(V * sizeof(T) < 16 ? V * sizeof(T) : 16) Vector { T v[V]; };
+template <int V, typename T> __device__ Vector<T, V> fetch(const T* p) {
+  return *reinterpret_cast<const Vector<T, V>*>(p);
+}
 
 // Where in the tile this thread's values lie.
 template <int BN, bool TF32> __device__ int row(int i) {
@@ -25,7 +42,7 @@ template <int BN, bool TF32> __device__ int column(int j) {
 template <typename T, int BN, bool TF32>
 __device__ void multiply(const T (&as)[BK][PITCH(BM)], const T (&bs)[BK][PITCH(BN)], T (&sum)[ROWS][COLUMNS]) {
   if constexpr (TF32) {
-    const int m0 = row<BN, TF32>(0), n0 = column<BN, TF32>(0) - threadIdx.x % 4 * 2 + threadIdx.x % 32 / 4, k = threadIdx.x % 4;
+    const int k = threadIdx.x % 4, m0 = row<BN, TF32>(0), n0 = column<BN, TF32>(0) - k * 2 + threadIdx.x % 32 / 4;
 #pragma unroll
     for (int kk = 0; kk < BK; kk += 8)
 #pragma unroll
@@ -55,14 +72,15 @@ __device__ void multiply(const T (&as)[BK][PITCH(BM)], const T (&bs)[BK][PITCH(B
   }
 }
 
-// sum[i][j] += over k of A(m, k) B(k, n) for this thread's m and n
+// sum[i][j] += over a part's k of A(m, k) B(k, n) for this thread's m and n
 template <typename T, int BN, bool TF32, class A, class B>
-__device__ void tile_product(A& a, B& b, int k, int k_end, T (&sum)[ROWS][COLUMNS]) {
+__device__ void tile_product(A& a, B& b, Part part, T (&sum)[ROWS][COLUMNS]) {
+  const int k_end = part.k1;
   alignas(16) __shared__ T as[BK][PITCH(BM)];
   alignas(16) __shared__ T bs[BK][PITCH(BN)];
-  a.load(k, k_end);
-  b.load(k, k_end);
-  for (; k < k_end; k += BK) {
+  a.load(part.k0, k_end);
+  b.load(part.k0, k_end);
+  for (int k = part.k0; k < k_end; k += BK) {
     a.store(as);
     b.store(bs);
     __syncthreads();
@@ -89,7 +107,12 @@ struct Taps {
   }
 };
 
-// A(m, k): the windows of an image x (N, H, W, ld) under the output places m = (n, i, j) of N x rows x columns.
+// Windows rows x columns in each image: window (i, j) begins at pixel (i, j) * stride + (h0, w0).
+struct Places {
+  int rows, columns, stride, h0, w0;
+};
+
+// A(m, k): the windows m = (n, i, j) of the images x (N,H,W,ld), N x H x W = n x height x width.
 template <typename T, int BN, int V, bool TF32> struct Windows {
   static constexpr int LANES = BK / V, STRIDE = THREADS / LANES, COUNT = BM / STRIDE;
   const T* x;
@@ -97,14 +120,14 @@ template <typename T, int BN, int V, bool TF32> struct Windows {
   Taps tap;
   Vector<T, V> piece[COUNT];
   static __device__ int lane() { return threadIdx.x % LANES * V; }
-  __device__ Windows(const T* x_, int n, int h, int w, int ld_, int rows, int columns, int stride, int h0, int w0, int m0, Taps tap_)
-      : x(x_), height(h), width(w), ld(ld_), tap(tap_) {
+  __device__ Windows(const T* x_, int n, int height_, int width_, int ld_, Places p, int m0, Taps tap_)
+      : x(x_), height(height_), width(width_), ld(ld_), tap(tap_) {
 #pragma unroll
     for (int i = 0; i < COUNT; ++i) {
-      const int m = m0 + threadIdx.x / LANES + i * STRIDE, inside = m < n * rows * columns;
-      image[i] = m / columns / rows * h * w;
-      top[i] = inside ? m / columns % rows * stride + h0 : -(1 << 30);
-      left[i] = m % columns * stride + w0;
+      const int m = m0 + threadIdx.x / LANES + i * STRIDE, inside = m < n * p.rows * p.columns;
+      image[i] = m / p.columns / p.rows * height * width;
+      top[i] = inside ? m / p.columns % p.rows * p.stride + p.h0 : -(1 << 30);
+      left[i] = m % p.columns * p.stride + p.w0;
     }
   }
   __device__ void load(int k, int k_end) {
@@ -113,7 +136,7 @@ template <typename T, int BN, int V, bool TF32> struct Windows {
     for (int i = 0; i < COUNT; ++i) {
       const int h = top[i] + tap.dh, w = left[i] + tap.dw;
       const bool inside = some && unsigned(h) < unsigned(height) && unsigned(w) < unsigned(width);
-      piece[i] = inside ? *reinterpret_cast<const Vector<T, V>*>(x + (image[i] + h * width + w) * ld + tap.c) : Vector<T, V>{};
+      piece[i] = inside ? fetch<V>(x + (image[i] + h * width + w) * ld + tap.c) : Vector<T, V>{};
     }
     tap.advance();
   }
@@ -133,12 +156,13 @@ template <typename T, int BN, int V, bool TF32> struct Matrix {
   bool some;
   Vector<T, V> piece[COUNT];
   static __device__ int lane() { return threadIdx.x % LANES * V; }
-  __device__ Matrix(const T* p_, int ld_, int n0, int n_end) : p(p_ + n0 + lane()), ld(ld_), some(n0 + lane() < n_end) {}
+  __device__ Matrix(const T* p_, int ld_, int n0, int n_end)
+      : p(p_ + n0 + lane()), ld(ld_), some(n0 + lane() < n_end) {}
   __device__ void load(int k, int k_end) {
 #pragma unroll
     for (int i = 0; i < COUNT; ++i) {
       const int kk = k + threadIdx.x / LANES + i * STRIDE;
-      piece[i] = some && kk < k_end ? *reinterpret_cast<const Vector<T, V>*>(p + kk * ld) : Vector<T, V>{};
+      piece[i] = some && kk < k_end ? fetch<V>(p + kk * ld) : Vector<T, V>{};
     }
   }
   __device__ void store(T (&bs)[BK][PITCH(BN)]) {

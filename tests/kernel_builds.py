@@ -81,9 +81,8 @@ def _by_nvrtc(source: launch.Source, arch: int) -> tuple[dict[str, str], str]:
         for e in source.instances:
             _check(lib.nvrtcAddNameExpression(program, e.encode()))
         options = [*launch.OPTIONS, f"-arch=sm_{arch}", _FTZ, "--ptxas-options=-v"]
-        failed = lib.nvrtcCompileProgram(
-            program, len(options), (ctypes.c_char_p * len(options))(*map(str.encode, options))
-        )
+        texts = (ctypes.c_char_p * len(options))(*map(str.encode, options))
+        failed = lib.nvrtcCompileProgram(program, len(options), texts)
         size = ctypes.c_size_t()
         _check(lib.nvrtcGetProgramLogSize(program, ctypes.byref(size)))
         log = ctypes.create_string_buffer(size.value)
@@ -111,18 +110,8 @@ def _by_nvcc(source: launch.Source, arch: int) -> tuple[dict[str, str], str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernels.cu"
         path.write_text(f"{source.text}\nvoid* instances[] = {{{table}}};\n")
-        command = [
-            "nvcc",
-            *launch.OPTIONS,
-            f"-arch=sm_{arch}",
-            _FTZ,
-            "-Xptxas=-v",
-            "-cubin",
-            "-o",
-            f"{folder}/out",
-            str(path),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        options = [*launch.OPTIONS, f"-arch=sm_{arch}", _FTZ, "-Xptxas=-v", "-cubin", "-o", f"{folder}/out"]
+        done = subprocess.run(["nvcc", *options, path], capture_output=True, text=True, check=False)
     if done.returncode:
         raise CompileError(done.stderr)
     symbols = re.findall(r"Compiling entry function '(\w+)'", done.stderr)

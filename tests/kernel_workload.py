@@ -62,13 +62,13 @@ def convolutions_by_fours(normal):
 
 
 def pools(normal):
-    for kernel, stride, pad, ceil in (((2, 2), 2, 0, False), ((3, 3), 2, 1, True), ((17, 16), 3, 2, False)):
+    for kernel_size, stride, pad, ceil in (((2, 2), 2, 0, False), ((3, 3), 2, 1, True), ((17, 16), 3, 2, False)):
         x = normal(2, 5, 19, 18)
-        y, argmax = ops.max_pool(x, kernel, stride, pad, ceil)
-        ops.max_pool_x(y, argmax, kernel, stride, pad, (19, 18))
-        ops.max_pool_t(x, argmax, kernel, stride, pad)
-        y = ops.avg_pool(x, kernel, stride, pad)
-        ops.avg_pool_x(y, kernel, stride, pad, (19, 18))
+        y, argmax = ops.max_pool(x, kernel_size, stride, pad, ceil)
+        ops.max_pool_x(y, argmax, kernel_size, stride, pad, (19, 18))
+        ops.max_pool_t(x, argmax, kernel_size, stride, pad)
+        y = ops.avg_pool(x, kernel_size, stride, pad)
+        ops.avg_pool_x(y, kernel_size, stride, pad, (19, 18))
     ops.global_avg_pool_x(ops.global_avg_pool(x), (19, 18))
 
 

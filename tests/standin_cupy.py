@@ -91,6 +91,11 @@ class ndarray(EmulatedArray):
 ndarray.__module__ = "cupy"
 
 
+def _can_be_passed(a):
+    """An array of the device, a number of NumPy's, or by value a NumPy array of one element; np.void only from CuPy 14 on."""
+    return isinstance(a, ndarray | np.number | np.bool_) or (type(a) is np.ndarray and a.size == 1)
+
+
 class RawModule:
     def __init__(self, code, options=(), name_expressions=None):
         self.code, self.names = code, name_expressions
@@ -104,7 +109,7 @@ class RawModule:
 
         def run(grid, block, args, shared_mem=0):
             assert all(type(n) is int for n in (*grid, *block)) and len(grid) == len(block) == 3
-            assert all(isinstance(a, ndarray | np.generic) for a in args), "a Python number would be passed as 8 bytes"
+            assert all(map(_can_be_passed, args)), "a Python number would be passed as 8 bytes"
             counts["kernels"] += 1
             _do(lambda: emulator.run(kernel, grid, block, list(args), shared_mem))
 

@@ -90,13 +90,8 @@ def test_layouts_survive_the_way_up():
 
 
 def test_convolutions_pools_and_joins():
-    x, w, b, geo = (
-        channels_last(2, 3, 8, 6),
-        ops.parameter(RNG.standard_normal((5, 3, 3, 3))),
-        np.ones(5),
-        ops.Geometry(1, 1),
-    )
-    dy = channels_last(2, 5, 8, 6)
+    x, dy, geo = channels_last(2, 3, 8, 6), channels_last(2, 5, 8, 6), ops.Geometry(1, 1)
+    w, b = ops.parameter(RNG.standard_normal((5, 3, 3, 3))), np.ones(5)
     same(lambda x, w, b: ops.conv_relu(x, w, b, geo), x, w, b)
     same(lambda dy, w: ops.conv_x(dy, w, geo, (8, 6)), dy, w)
     same(lambda x, dy: ops.conv_w(x, dy, geo, (3, 3)), x, dy)
@@ -126,12 +121,11 @@ def test_losses_and_prior(reading):
     same(loss.class_loss, a, label)
     same(loss.class_loss_grad, a, label)
     g = channels_last(2, 5, 4, 4)
-    same(lambda g: prior._normalise(prior.gradient(g, g), prior._peak(prior.gradient(g, g))), g)
+    same(lambda g: prior.gradient_grad(prior.gradient(g, g), g, g), g)
     same(lambda g: prior.gradient_activation_grad(prior.gradient_activation(g, g), g, g), g)
-    same(
-        lambda g: prior._normalise_grad(prior.gradient(g, g), prior.gradient(g, g), prior._peak(prior.gradient(g, g))),
-        g,
-    )
+    c = abs(channels_last(2, 1, 4, 4))
+    same(lambda c: prior._normalise(c, prior._peak(c)), c)
+    same(lambda c: prior._normalise_grad(c, c, prior._peak(c)), c)
 
 
 def test_the_update_of_a_network_in_place():

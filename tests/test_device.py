@@ -4,11 +4,11 @@ import inspect
 
 import numpy as np
 import pytest
+from cases import convolutions, normal, poolings
 from cuda_on_cpu import ORDERS, emulated, thread_order
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from places import assert_close, everywhere
-from test_ops import convolutions, normal, poolings
 
 from gland import backend, layers, loss, ops, prior
 from gland.audit.layers import SUBJECTS
@@ -35,6 +35,13 @@ def both(operation, there, *arrays):
     return operation(*map(there, arrays)), operation(*arrays)
 
 
+def agree(operation, there, *arrays):
+    """The device's result, or each of its results, is the host's."""
+    found, expected = both(operation, there, *arrays)
+    for a, b in zip(found, expected, strict=True) if isinstance(expected, tuple) else [(found, expected)]:
+        assert_close(a, b)
+
+
 @everywhere
 @given(case=convolutions())
 @settings(max_examples=40)
@@ -42,42 +49,37 @@ def test_conv_and_its_adjoints(there, case):
     x, w, b, geo, rng = case
     assume(x.dtype.kind == "f")
     y = ops.conv(x, w, b, geo)
-    dy, size, kernel = normal(rng, y.shape, x.dtype), x.shape[2:], w.shape[2:]
-    assert_close(*both(lambda x, w, b: ops.conv(x, w, b, geo), there, x, w, b))
-    assert_close(*both(lambda x, w: ops.conv(x, w, None, geo), there, x, w))
-    assert_close(*both(lambda x, w, b: ops.conv_relu(x, w, b, geo), there, x, w, b))
-    assert_close(*both(lambda dy, w: ops.conv_x(dy, w, geo, size), there, dy, w))
-    assert_close(*both(lambda x, dy: ops.conv_w(x, dy, geo, kernel), there, x, dy))
-    for found, expected in zip(
-        *both(lambda x, y, dy: ops.conv_relu_w(x, y, dy, geo, kernel), there, x, y, dy), strict=True
-    ):
-        assert_close(found, expected)
-    backward = both(lambda x, y, dy, w: ops.conv_relu_backward(x, y, dy, w, geo), there, x, y, dy, w)
-    for found, expected in zip(*backward, strict=True):
-        assert_close(found, expected)
-    assert_close(*both(lambda dy, y, w: ops.conv_relu_x(dy, y, w, geo, size), there, dy, y, w))
+    dy, size, kernel_size = normal(rng, y.shape, x.dtype), x.shape[2:], w.shape[2:]
+    agree(lambda x, w, b: ops.conv(x, w, b, geo), there, x, w, b)
+    agree(lambda x, w: ops.conv(x, w, None, geo), there, x, w)
+    agree(lambda x, w, b: ops.conv_relu(x, w, b, geo), there, x, w, b)
+    agree(lambda dy, w: ops.conv_x(dy, w, geo, size), there, dy, w)
+    agree(lambda x, dy: ops.conv_w(x, dy, geo, kernel_size), there, x, dy)
+    agree(lambda x, y, dy: ops.conv_relu_w(x, y, dy, geo, kernel_size), there, x, y, dy)
+    agree(lambda x, y, dy, w: ops.conv_relu_backward(x, y, dy, w, geo), there, x, y, dy, w)
+    agree(lambda dy, y, w: ops.conv_relu_x(dy, y, w, geo, size), there, dy, y, w)
 
 
 @everywhere
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize(
-    ("c", "o", "size", "kernel", "geo"),
+    ("c", "o", "size", "side", "geo"),
     [
         (70, 70, (5, 9), 3, ops.Geometry(1, 1)),  # several tiles and several splits of the sum, both with a rest
         (3, 33, (20, 20), 3, ops.Geometry(1, 1)),  # the widest tile, more than one along the places
-        (20, 17, (8, 8), 2, ops.Geometry(2)),  # four phases, one place of the kernel each
+        (20, 17, (8, 8), 2, ops.Geometry(2)),  # four phases, one place of the window each
         (4, 4, (23, 11), 11, ops.Geometry(4, 2)),  # AlexNet's first: phases with 9, 6, 6 and 4 places
-        (2, 2, (13, 13), 3, ops.Geometry(2, 1, 4)),  # phases that no place of the kernel reaches
+        (2, 2, (13, 13), 3, ops.Geometry(2, 1, 4)),  # phases that no place of the window reaches
         (8, 4, (6, 5), 1, ops.Geometry(1, 0, 1, 4)),
     ],
 )
-def test_conv_at_sizes_that_need_tiles_splits_and_phases(there, dtype, c, o, size, kernel, geo):
+def test_conv_at_sizes_that_need_tiles_splits_and_phases(there, dtype, c, o, size, side, geo):
     rng = RNG(0)
-    x, w, b = (rng.standard_normal(s).astype(dtype) for s in ((2, c, *size), (o, c // geo.groups, kernel, kernel), o))
+    x, w, b = (rng.standard_normal(s).astype(dtype) for s in ((2, c, *size), (o, c // geo.groups, side, side), o))
     dy = rng.standard_normal(ops.conv(x, w, b, geo).shape).astype(dtype)
-    assert_close(*both(lambda x, w, b: ops.conv_relu(x, w, b, geo), there, x, w, b))
-    assert_close(*both(lambda dy, w: ops.conv_x(dy, w, geo, size), there, dy, w))
-    assert_close(*both(lambda x, dy: ops.conv_w(x, dy, geo, (kernel, kernel)), there, x, dy))
+    agree(lambda x, w, b: ops.conv_relu(x, w, b, geo), there, x, w, b)
+    agree(lambda dy, w: ops.conv_x(dy, w, geo, size), there, dy, w)
+    agree(lambda x, dy: ops.conv_w(x, dy, geo, (side, side)), there, x, dy)
 
 
 def test_a_long_sum_over_few_tiles_is_cut_and_a_wide_one_is_not():
@@ -89,23 +91,17 @@ def test_a_long_sum_over_few_tiles_is_cut_and_a_wide_one_is_not():
 @everywhere
 @given(case=poolings())
 def test_pools(there, case):
-    x, kernel, stride, pad, ceil_mode, rng = case
+    x, *window, ceil_mode, rng = case
     assume(x.dtype.kind == "f")
-    (y, place), (y_host, place_host) = both(lambda x: ops.max_pool(x, kernel, stride, pad, ceil_mode), there, x)
+    (y, place), (y_host, place_host) = both(lambda x: ops.max_pool(x, *window, ceil_mode), there, x)
     assert_close(y, y_host)
     assert_close(place, place_host)
     dy, tx, size = normal(rng, y.shape, x.dtype), normal(rng, x.shape, x.dtype), x.shape[2:]
-    assert_close(
-        ops.max_pool_x(there(dy), place, kernel, stride, pad, size),
-        ops.max_pool_x(dy, place_host, kernel, stride, pad, size),
-    )
-    assert_close(
-        ops.max_pool_t(there(tx), place, kernel, stride, pad), ops.max_pool_t(tx, place_host, kernel, stride, pad)
-    )
-    y, y_host = both(lambda x: ops.avg_pool(x, kernel, stride, pad), there, x)
-    assert_close(y, y_host)
-    dy = normal(rng, y.shape, x.dtype)
-    assert_close(*both(lambda dy: ops.avg_pool_x(dy, kernel, stride, pad, size), there, dy))
+    assert_close(ops.max_pool_x(there(dy), place, *window, size), ops.max_pool_x(dy, place_host, *window, size))
+    assert_close(ops.max_pool_t(there(tx), place, *window), ops.max_pool_t(tx, place_host, *window))
+    agree(lambda x: ops.avg_pool(x, *window), there, x)
+    dy = normal(rng, ops.avg_pool(x, *window).shape, x.dtype)
+    agree(lambda dy: ops.avg_pool_x(dy, *window, size), there, dy)
 
 
 @everywhere
@@ -129,19 +125,19 @@ def test_pointwise_operations(there, n, c, seed, dtype):
     v, flat = normal(rng, (c,), dtype), normal(rng, (n, c), dtype)
     w, bias, dy = normal(rng, (5, c), dtype), normal(rng, (5,), dtype), normal(rng, (n, 5), dtype)
     for operation in (ops.add, ops.multiply, ops.relu_x):
-        assert_close(*both(operation, there, a, b))
+        agree(operation, there, a, b)
     for operation in (
         ops.relu, ops.channel_sum, ops.spatial_sum, ops.global_avg_pool, ops.softmax, ops.log_softmax,
         lambda x: ops.channel_window_sum(x, 5),
     ):  # fmt: skip
-        assert_close(*both(operation, there, a))
-    assert_close(*both(ops.channel_add, there, a, v))
-    assert_close(*both(ops.softmax, there, flat))
-    assert_close(*both(lambda x: ops.broadcast(x, (2, 3)), there, flat))
-    assert_close(*both(lambda x: ops.global_avg_pool_x(x, (2, 3)), there, flat))
-    assert_close(*both(ops.linear, there, flat, w, bias))
-    assert_close(*both(ops.linear_x, there, dy, w))
-    assert_close(*both(ops.linear_w, there, flat, dy))
+        agree(operation, there, a)
+    agree(ops.channel_add, there, a, v)
+    agree(ops.softmax, there, flat)
+    agree(lambda x: ops.broadcast(x, (2, 3)), there, flat)
+    agree(lambda x: ops.global_avg_pool_x(x, (2, 3)), there, flat)
+    agree(ops.linear, there, flat, w, bias)
+    agree(ops.linear_x, there, dy, w)
+    agree(ops.linear_w, there, flat, dy)
     joined, joined_host = both(lambda a, b: ops.concat([a, b]), there, a, b)
     assert_close(joined, joined_host)
     for piece, expected in zip(ops.split(joined, [1, 2 * c - 1]), ops.split(joined_host, [1, 2 * c - 1]), strict=True):
@@ -152,8 +148,8 @@ def test_pointwise_operations(there, n, c, seed, dtype):
 def test_sums_over_many_rows(there):
     # more than one part in each pass
     x = RNG(0).standard_normal((2, 35, 60, 41))
-    assert_close(*both(ops.channel_sum, there, x))
-    assert_close(*both(ops.spatial_sum, there, x))
+    agree(ops.channel_sum, there, x)
+    agree(ops.spatial_sum, there, x)
 
 
 @everywhere
@@ -197,20 +193,13 @@ def test_adam_update(there, factor):
 
 @everywhere
 def test_straighten(there):
-    shapes = (
-        (45, 33),
-        (3, 40),
-        (1, 1),
-        (7, 7),
-        (64, 32),
-        (2, 5),
-    )  # tiles cut and whole, both ways to lie, zeros
+    shapes = (45, 33), (3, 40), (1, 1), (7, 7), (64, 32), (2, 5)  # tiles cut and whole, both ways to lie, zeros
     matrices, start = [], 0
     for rows, columns in shapes:
         matrices.append(Matrix(rows, columns, start))
         start += rows * columns
     g = RNG(0).standard_normal(start)
-    g[-10:] = 1e-16  # a dead kernel takes no step
+    g[-10:] = 1e-16  # a dead matrix takes no step
     found = solver.straighten(there(g), matrices, solver.POLYNOMIAL)
     assert_close(found, solver.straighten(g, matrices, solver.POLYNOMIAL))
     assert not backend.to_host(found)[-10:].any()
@@ -402,9 +391,8 @@ def test_an_image_without_gland_or_whose_prior_vanishes_there(there, reading):
     logits, mask = RNG(0).standard_normal((3, 2, 20, 20)), np.ones((3, 20, 20))
     f = RNG(1).random((3, 20, 20))
     mask[0], f[1] = 0, 0
-    assert_close(*both(value, there, logits, mask, f))
-    for a, b in zip(*both(grad, there, logits, mask, f), strict=True):
-        assert_close(a, b)
+    agree(value, there, logits, mask, f)
+    agree(grad, there, logits, mask, f)
 
 
 @everywhere
@@ -491,7 +479,7 @@ def test_tf32_multiplies_rounded_factors_and_is_as_accurate_as_stated(there, o, 
 def test_tf32_leaves_float64_and_odd_channels_alone(there, tf32):
     for c, dtype in ((20, np.float64), (3, np.float32)):
         x, w = RNG(0).standard_normal((1, c, 6, 6)).astype(dtype), RNG(1).standard_normal((4, c, 3, 3)).astype(dtype)
-        assert_close(*both(lambda x, w: ops.conv(x, w, None, ops.Geometry()), there, x, w))
+        agree(lambda x, w: ops.conv(x, w, None, ops.Geometry()), there, x, w)
 
 
 # The checks above, checked
@@ -502,7 +490,7 @@ def test_a_bias_forgotten_on_the_device_is_caught(monkeypatch):
     monkeypatch.setattr(device.conv, "_convolve", lambda x, w, b, geo, relu: conv(x, w, None, geo, relu))
     x, w, b = (RNG(0).standard_normal(s) for s in ((1, 2, 5, 5), (3, 2, 3, 3), 3))
     with pytest.raises(AssertionError):
-        assert_close(*both(lambda x, w, b: ops.conv(x, w, b, ops.Geometry()), emulated, x, w, b))
+        agree(lambda x, w, b: ops.conv(x, w, b, ops.Geometry()), emulated, x, w, b)
 
 
 def test_a_split_left_out_of_a_sum_is_caught(monkeypatch):
@@ -529,4 +517,4 @@ def test_memory_that_is_read_before_it_is_written_is_caught(monkeypatch):
     run = launch.Kernel.over
     monkeypatch.setattr(launch.Kernel, "over", lambda self, n, *args, **options: run(self, n - 1, *args[:-1], n - 1))
     with pytest.raises(AssertionError):
-        assert_close(*both(ops.relu, emulated, np.ones((1, 2, 3, 4))))
+        agree(ops.relu, emulated, np.ones((1, 2, 3, 4)))

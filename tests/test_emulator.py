@@ -1,6 +1,7 @@
 """The emulator itself: what a GPU defines it computes, and what a GPU leaves undefined it reports."""
 
 import re
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -89,6 +90,10 @@ template <typename T> __global__ void touch(const T* __restrict__ x, T* __restri
   if (how == 5) v = v * 1000 + 2147480000;
   if (how == 6) const_cast<T*>(x)[i] = v;
   y[how == 7 ? t : how == 8 ? i + 1 : i] = v;
+}
+struct Mixed { unsigned char a; int b; bool c; double d; float e, f; long long g; };
+extern "C" __global__ void fields(Mixed s, double* y) {
+  y[0] = s.a, y[1] = s.b, y[2] = s.c, y[3] = s.d, y[4] = s.e, y[5] = s.f, y[6] = double(s.g);
 }
 // lanes of a warp exchange through shared memory: __syncwarp is enough inside a warp, not between warps
 extern "C" __global__ void by_warp(int* y, int other) {
@@ -194,6 +199,17 @@ def test_atomics_do_not_exist():
 def test_the_parsed_signature_is_the_compilers():
     assert compiled_signature(kernel("touch<int>")) == "pi4 Pi4 i4 i4 "
     assert compiled_signature(kernel("reversed<double>")) == "pf8 Pf8 i4 "
+    assert compiled_signature(kernel("fields")) == "V40 Pf8 "
+
+
+def test_a_struct_arrives_field_by_field():
+    values = 200, -5, True, 0.1, 0.5, -0.25, 2**40
+    y = zeros(7, np.float64)
+    with Recording() as recording:
+        kernel("fields")(1, 1, namedtuple("Mixed", "a b c d e f g")(*values), y)
+    assert y.tolist() == list(values)
+    for mode in ("values", "memory", "races"):
+        assert recording.replay(mode, SOURCE) is None
 
 
 def touched(how):

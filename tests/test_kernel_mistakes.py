@@ -33,7 +33,7 @@ MISTAKES = {
         "conv_w", "(as, bs, sum);\n    __syncthreads();", "(as, bs, sum);", "races", RACE
     ),
     "missing barrier in a sum over a block": Mistake(
-        "sgd", "= v;\n  __syncthreads();", "= v;", "races", f"{RACE}|uninitialised"
+        "clip_factor", "= v;\n  __syncthreads();", "= v;", "races", f"{RACE}|uninitialised"
     ),
     "missing barrier between the rows of a column sum": Mistake(
         "sums", "= sum;\n  __syncthreads();", "= sum;", "races", f"{RACE}|uninitialised"
@@ -46,14 +46,14 @@ MISTAKES = {
         "  if (threadIdx.y > 0 || c >= C) return;\n  __syncthreads();", "values", "barrier divergence",
     ),
     "threads of a block that leave before its barrier": Mistake(
-        "conv_x", "if (m0 >= N * rows_h * rows_w) return;",
-        "if (m0 + int(threadIdx.x) >= N * rows_h * rows_w) return;", "values", "barrier divergence: .* have exited",
+        "conv_x", "if (m0 >= m_all) return;", "if (m0 + int(threadIdx.x) >= m_all) return;", "values",
+        "barrier divergence: .* have exited",
     ),
     "warp operation whose mask leaves lanes out": Mistake(
         "linear", "__shfl_down_sync(0xffffffffu", "__shfl_down_sync(0x0000ffffu", "values", "mask 0000ffff leaves it out"
     ),
     "wrong guard: one row of places too many": Mistake(
-        "conv", "if (m >= N * OH * OW", "if (m > N * OH * OW", "memory", BOUNDS
+        "conv", "if (m >= m_all", "if (m > m_all", "memory", BOUNDS
     ),
     "wrong guard: the row below the image": Mistake(
         "conv", "unsigned(h) < unsigned(height)", "unsigned(h) <= unsigned(height)", "memory", BOUNDS
@@ -65,13 +65,13 @@ MISTAKES = {
         "sums", "i < 8; ++i) sum += sums[i]", "i <= 8; ++i) sum += sums[i]", "memory", BOUNDS
     ),
     "out of bounds: a window over the lower edge": Mistake(
-        "avg_pool", "h < min(h0 + KH, H)", "h < h0 + KH", "memory", BOUNDS
+        "avg_pool", "h < min(h0 + s.KH, s.H)", "h < h0 + s.KH", "memory", BOUNDS
     ),
     "out of bounds: padding is read": Mistake(
-        "max_pool", "if (h < 0 || h >= H) continue;", "if (h >= H) continue;", "memory", BOUNDS
+        "max_pool", "if (h < 0 || h >= s.H) continue;", "if (h >= s.H) continue;", "memory", BOUNDS
     ),
     "overlapping writes: two splits into one sum": Mistake(
-        "conv_w", "dw += (long long)split * m_all * O + group * o;", "dw += group * o;", "races", f"{RACE}"
+        "conv_w", "dw += (long long)split * m_all * s.O + group * o;", "dw += group * o;", "races", f"{RACE}"
     ),
     "overlapping writes: parts of a column sum": Mistake(
         "sums", "partial[(part * B + image) * C + c] = scale", "partial[image * C + c] = scale", "races", RACE
@@ -81,14 +81,15 @@ MISTAKES = {
         "races", f"{RACE}|stray",
     ),
     "overlapping writes: channels of a joined piece": Mistake(
-        "join", "whole[i / c * C + start + i % c] = piece[i]", "whole[i / c * c + start + i % c] = piece[i]",
+        "concat", "whole[i / c * C + start + i % c] = piece[i]", "whole[i / c * c + start + i % c] = piece[i]",
         "values", "whole differs",
     ),
     "int overflow: an interpolated position": Mistake(
-        "upsample", "(2LL * i + 1) * n - out", "(long long)((2 * i + 1) * n) - out", "memory", "signed integer overflow"
+        "upsample_bilinear", "(2LL * i + 1) * n - out", "(long long)((2 * i + 1) * n) - out", "memory", "signed integer overflow"
     ),
     "int overflow: the nearest pixel": Mistake(
-        "upsample", "(long long)(at / inner % out) * n / out", "(at / inner % out) * n / out", "memory", "signed integer overflow"
+        "upsample_nearest", "(long long)(at / inner % out) * n / out", "(at / inner % out) * n / out", "memory",
+        "signed integer overflow",
     ),
     "missing barrier between a tile's loading and its product": Mistake(
         "muon", "    __syncthreads();\n    for (int k = 0;", "    for (int k = 0;", "races", f"{RACE}|uninitialised"
@@ -97,7 +98,7 @@ MISTAKES = {
         "muon", "return j0 + j < n ? q[", "return j0 + j < 64 ? q[", "memory", BOUNDS
     ),
     "unwritten shared memory is read": Mistake(
-        "sgd", "if (threadIdx.x % 32 == 0) warps", "if (threadIdx.x == 0) warps", "races", "uninitialised"
+        "clip_factor", "if (threadIdx.x % 32 == 0) warps", "if (threadIdx.x == 0) warps", "races", "uninitialised"
     ),
 }  # fmt: skip
 

@@ -67,6 +67,7 @@ def pointwise(dtype):
     solver.clip_factor(huge((1 << 24,), dtype), 1.0)
     scalar = huge((1,), dtype)
     n = launch.MAX_ELEMENTS
+    launch.kernel("fill", "fill", dtype).over(n, huge((n,), dtype), n, 1.0)
     ops.sgd_update(huge((n,), dtype), huge((n,), dtype), huge((n,), dtype), scalar, 0.9, 0.0, scalar)
     # the last matrix of very many; its square has to be small, as one block goes through all of it
     solver.straighten(huge((n,), dtype), [Matrix(40, 33, n - 40 * 33)], (3.0, -4.0, 2.0))
@@ -89,6 +90,11 @@ def priors(dtype):
     prior.gradient_activation(g, g)
     prior.gradient_activation_grad(c, g, g)
     prior.normalise(image(dtype, 1, 1, 32 * H, 2 * W), place)
+    # one block an image, so that very many images are a short run
+    c, place = huge((1 << 20, 1, 45, 45), dtype), huge((1 << 20,), np.int64)
+    prior.peak(c)
+    prior.normalise_grad(c, c, place)
+    prior.one_hot(huge((1 << 30,), np.int64), huge((1 << 30, 1), dtype))
 
 
 WORK = (convolutions, windows, pointwise, products, priors)
@@ -116,8 +122,8 @@ def test_no_index_overflows(recorded, file):
     "file, right, wrong",
     [
         ("relu", "y[i] = x[i] <= 0", "y[i * 2 / 2] = x[i] <= 0"),
-        ("max_pool", "x[((image * H + h) * W + w) * C + c]", "x[((image * H + h) * W + w) * (C + 1) + c]"),
-        ("join", "whole[i / c * C + start", "whole[i / c * 2 * C / 2 + start"),
+        ("max_pool", "x[((e.image * s.H + h) * s.W + w) * s.C", "x[((e.image * s.H + h) * s.W + w) * (s.C + 1)"),
+        ("concat", "whole[i / c * C + start", "whole[i / c * 2 * C / 2 + start"),
     ],
 )  # fmt: skip
 def test_an_index_that_overflows_is_reported(recorded, file, right, wrong):

@@ -1,9 +1,11 @@
 """gland/ops/device/launch.py: arguments against the kernel's signature, where kernels run, and that the wheel carries them."""
 
+import re
 import subprocess
 import sys
 import types
 import zipfile
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,15 @@ template <typename T, int N> __global__ void __launch_bounds__(N * (4)) tile(T* 
 extern "C" __global__ void quads(float4 *__restrict__ x, bool on, unsigned int n) {}  // __global__ void commented(int n) {}
 /* __global__ void gone(int n) {} */
 template <bool RELU> __global__ void flag(const double* x) { }
+struct Sizes {
+  unsigned char a, b;  // a comment; of its own
+  int n;
+  long long far;
+};
+struct Clever { int n; Clever(int m) : n(m) {} };
+extern "C" __global__ void sized(const float* x, Sizes s) { }
 """
+Sizes = namedtuple("Sizes", "a b n far")
 
 
 class DeviceArray(np.ndarray):
@@ -50,7 +60,17 @@ def floats(n=4):
 
 def test_every_instance_of_every_template_is_known():
     assert launch.parse("test", TEXT).instances == [
-        "scale<float>", "scale<double>", "tile<float, 64>", "tile<double, 32>", "quads", "flag<false>", "flag<true>",
+        "scale<float>", "scale<double>", "tile<float, 64>", "tile<double, 32>", "quads", "flag<false>", "flag<true>", "sized",
+    ]  # fmt: skip
+
+
+def test_braces_in_a_list_of_instances_stand_for_one_after_the_other():
+    text = """// instances: {f, g}<{float, double}, {64, 32}, true>; g<unsigned char, 1, false>
+    template <typename T, int N, bool B> __global__ void f(T* y) {}
+    template <typename T, int N, bool B> __global__ void g(T* y) {}"""
+    four = ["float, 64", "float, 32", "double, 64", "double, 32"]
+    assert launch.parse("test", text).instances == [
+        *(f"f<{e}, true>" for e in four), *(f"g<{e}, true>" for e in four), "g<unsigned char, 1, false>",
     ]  # fmt: skip
 
 
@@ -81,6 +101,37 @@ def test_numbers_become_exactly_what_the_signature_says(kernel):
     _, grid, block, values, shared = calls[0]
     assert (grid, block, shared) == ((2, 3, 1), (32, 1, 1), 8)
     assert [(type(v), v) for v in values[2:]] == [(np.int32, 4), (np.float32, np.float32(0.1))]
+
+
+def test_a_named_tuple_becomes_a_struct_in_the_compilers_layout(kernel):
+    kernel("sized")(1, 32, floats(), Sizes(1, 2, -3, 2**40))
+    value = calls[0][3][1]
+    assert type(value) is np.ndarray and value.size == 1, "CuPy passes nothing else by value"
+    assert value.tobytes() == np.array([0x0201, -3], np.int32).tobytes() + np.int64(2**40).tobytes()
+
+
+@pytest.mark.parametrize(
+    "value, error, message",
+    [
+        ((1, 2, 3, 4), TypeError, r"s is a named tuple of a, b, n, far, not \(1, 2, 3, 4\)"),
+        (namedtuple("Other", "a b far n")(1, 2, 3, 4), TypeError, "s is a named tuple of a, b, n, far"),
+        (3, TypeError, "s is a named tuple"),
+        (Sizes(1, 2, 3.0, 4), TypeError, r"s\.n is an integer, not float"),
+        (Sizes(1, 256, 3, 4), InputError, r"s\.b = 256"),
+        (Sizes(1, 2, 2**31 - 1, 4), InputError, r"s\.n = 2147483647 is beyond .* reduce --batch"),
+    ],
+)
+def test_a_struct_that_does_not_fit_is_refused(kernel, value, error, message):
+    with pytest.raises(error, match=message):
+        kernel("sized")(1, 32, floats(), value)
+    assert not calls
+
+
+@pytest.mark.parametrize("kind", ["Clever", "Unknown", "Sizes*"])
+def test_what_is_no_struct_of_numbers_by_value_is_not_understood(kind):
+    text = TEXT + f'extern "C" __global__ void other(const float* x, {kind} s) {{ }}'
+    with pytest.raises(ValueError, match="a type that the launcher does not know"):
+        launch.Kernel(launch.parse("test", text), "other")
 
 
 def test_none_is_a_null_pointer(kernel):
@@ -234,6 +285,17 @@ def test_every_kernel_of_the_package_parses():
         assert source.instances, f"{file}.cu has no kernel"
         for expression in source.instances:
             assert launch.Kernel(source, expression).parameters
+
+
+def test_every_kernel_file_is_in_the_documents_and_says_what_it_must_agree_with():
+    document = (ROOT / "docs" / "gpu.md").read_text()
+    for file in launch.files():
+        assert f"`{file}.cu`" in document
+        first, second = (launch.KERNELS / f"{file}.cu").read_text().splitlines()[:2]
+        reference = re.search(r"^// .*Reference: (?:[\w, ]+ in )?(gland/[\w/]+\.py)", second)
+        assert first.startswith("// ") and (ROOT / reference[1]).is_file(), file
+    for path in launch.KERNELS.iterdir():
+        assert max(map(len, path.read_text().splitlines())) <= 120, path
 
 
 def test_the_wheel_carries_the_kernels(tmp_path):

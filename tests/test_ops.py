@@ -3,29 +3,14 @@
 import numpy as np
 import pytest
 import reference
+from cases import DTYPES, convolutions, normal, poolings
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gland import ops
 from gland.ops.host import threads
 
-DTYPES = (np.float64, np.complex128, np.float32)
 TOLERANCE = {np.dtype(np.float64): 1e-12, np.dtype(np.complex128): 1e-12, np.dtype(np.float32): 2e-5}
-
-
-def normal(rng, shape, dtype=np.float64):
-    """Read-only numbers in some memory layout: as indexed, channels-last, or every other element of a larger array."""
-    a = rng.standard_normal(shape).astype(dtype)
-    if np.dtype(dtype).kind == "c":
-        a = a + 1j * rng.standard_normal(shape)
-    if len(shape) == 4:
-        layout = rng.integers(3)
-        if layout == 1:
-            a = np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-        elif layout == 2:
-            a = np.repeat(a, 2, axis=3)[..., ::2]
-    a.flags.writeable = False
-    return a
 
 
 def close(a, b):
@@ -36,25 +21,6 @@ def close(a, b):
 
 def adjoint(left, right):
     assert abs(left - right) <= 1e-12 * max(1, abs(left))
-
-
-@st.composite
-def convolutions(draw):
-    """x, w, b and a geometry for which there is at least one window."""
-    s = st.integers
-    geo = ops.Geometry(draw(s(1, 3)), draw(s(0, 2)), draw(s(1, 2)), draw(s(1, 2)))
-    kernel = draw(s(1, 3)), draw(s(1, 3))
-    n, c, o = draw(s(1, 2)), draw(s(1, 3)) * geo.groups, draw(s(1, 3)) * geo.groups
-    size = draw(s(1, 7)), draw(s(1, 7))
-    assume(all(z + 2 * geo.pad >= geo.dilation * (k - 1) + 1 for z, k in zip(size, kernel, strict=True)))
-    rng, dtype = np.random.default_rng(draw(s(0, 99))), draw(st.sampled_from(DTYPES))
-    return (
-        normal(rng, (n, c, *size), dtype),
-        normal(rng, (o, c // geo.groups, *kernel), dtype),
-        normal(rng, (o,), dtype),
-        geo,
-        rng,
-    )
 
 
 @given(convolutions())
@@ -126,18 +92,6 @@ def test_degenerate_sizes_and_thread_counts(size, kernel, geo, count):
         assert np.array_equal(ops.conv_w(x, dy, geo, kernel), ops.conv_w(x, dy, geo, kernel))
     finally:
         threads.set_threads(before)
-
-
-@st.composite
-def poolings(draw):
-    s = st.integers
-    kernel = draw(s(1, 3)), draw(s(1, 3))
-    stride, pad = draw(s(1, 3)), draw(s(0, min(kernel) // 2))
-    size = draw(s(1, 8)), draw(s(1, 8))
-    assume(all(z + 2 * pad >= k for z, k in zip(size, kernel, strict=True)))
-    rng, dtype = np.random.default_rng(draw(s(0, 99))), draw(st.sampled_from(DTYPES))
-    x = np.round(2 * normal(rng, (draw(s(1, 2)), draw(s(1, 3)), *size), dtype))  # whole numbers, so that ties occur
-    return x, kernel, stride, pad, draw(st.booleans()), rng
 
 
 @given(poolings())

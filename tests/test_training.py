@@ -2,61 +2,21 @@
 
 import os
 import signal
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from gland import data
 from gland.errors import InputError
 from gland.files import held
 from gland.ops.host import threads
 from gland.training import checkpoint, validation
 from gland.training.loop import Diverged, Interrupted, Training, first_nonfinite
-from gland.training.options import Sets, complete, parser
-
-
-def samples(count=6):
-    """Noise with a square gland, larger where malignant: enough to have something to fit."""
-    made = []
-    for i in range(count):
-        rng = np.random.default_rng(i)
-        image = rng.integers(0, 256, (96, 96, 3)).astype(np.uint8)
-        instances = np.zeros((96, 96), np.int32)
-        half = 30 if i % 2 else 15
-        instances[48 - half : 48 + half, 48 - half : 48 + half] = 1
-        image[instances > 0] //= 3
-        made.append(data.Sample(f"train_{i + 1}", image, instances, bool(i % 2)))
-    return made
-
-
-def settings(*options):
-    given = "--width 1 --batch 2 --crop 32 --pretrain 3 --iterations 5 --log-every 2 --validate-every 4 --device cpu"
-    c = complete(parser().parse_args([*given.split(), *options]))
-    names = [s.name for s in samples()]
-    return replace(c, data="made up", split=Sets(by="image", train=names[:4], val=names[4:], test=[]))
+from runs import assert_same_bits, samples, settings
 
 
 def training(folder, *options):
     made = samples()
     return Training(settings(*options), folder, made[:4], made[4:])
-
-
-def weights(run):
-    return checkpoint.load(run / "last.npz")
-
-
-def assert_same_bits(a, b):
-    (p, state_p, arrays_p), (q, state_q, arrays_q) = weights(a), weights(b)
-    assert p.keys() == q.keys()
-    assert all(np.array_equal(p[name], q[name]) for name in p)
-    assert arrays_p.keys() == arrays_q.keys() and len(arrays_p) > 0
-    assert all(np.array_equal(arrays_p[name], arrays_q[name]) for name in arrays_p)
-    for state in (state_p, state_q):
-        state.pop("seconds")
-        for row in state["rows"]:
-            row.pop("seconds")
-    assert state_p == state_q
 
 
 class StopAfter:

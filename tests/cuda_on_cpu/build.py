@@ -118,10 +118,5 @@ def _gxx(arguments: list[str], folder: Path) -> None:
 @lru_cache(None)
 def _fingerprint() -> str:
     version = subprocess.run([GXX, "--version"], capture_output=True, text=True, check=True).stdout
-    parts = [
-        version,
-        repr(MODES),
-        repr(_COMMON),
-        *(p.read_text() for p in sorted(HERE.glob("*.cpp")) + sorted(HERE.glob("*.h"))),
-    ]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    texts = (p.read_text() for p in sorted(HERE.glob("*.cpp")) + sorted(HERE.glob("*.h")))
+    return hashlib.sha256("\0".join([version, repr(MODES), repr(_COMMON), *texts]).encode()).hexdigest()

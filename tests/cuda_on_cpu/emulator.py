@@ -105,7 +105,7 @@ def run_on(library: ctypes.CDLL, kernel: Kernel, grid: tuple, block: tuple, valu
 def _cell(value: Any) -> ctypes.Array:
     if isinstance(value, EmulatedArray):
         value = np.uint64(value.__array_interface__["data"][0])
-    return ctypes.create_string_buffer(value.tobytes(), 8)
+    return ctypes.create_string_buffer(value.tobytes(), max(8, value.nbytes))
 
 
 @lru_cache(None)

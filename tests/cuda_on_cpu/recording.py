@@ -52,9 +52,9 @@ class Launch(NamedTuple):
 
 
 def _kind(p: Parameter, value: Any) -> int:
-    if isinstance(value, HugeArray):
-        return 3
-    return 1 if isinstance(value, np.ndarray) else 2 if p.pointer else 0
+    if not p.pointer:
+        return 0  # a number, or a struct
+    return 3 if isinstance(value, HugeArray) else 1 if isinstance(value, np.ndarray) else 2
 
 
 def _text(s: str) -> bytes:
@@ -121,9 +121,8 @@ class Recording:
         program = build(source.text, source.instances, mode)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "launches"
-            path.write_bytes(
-                struct.pack("<I", len(self.launches)) + b"".join(launch.pack(order) for launch in self.launches)
-            )
+            packed = [launch.pack(order) for launch in self.launches]
+            path.write_bytes(struct.pack("<I", len(packed)) + b"".join(packed))
             try:
                 done = subprocess.run([program, path], capture_output=True, text=True, timeout=SECONDS, check=False)
             except subprocess.TimeoutExpired:

@@ -36,9 +36,9 @@ void text(char* to, size_t room) {
 
 struct Argument {
   char name[64];
-  uint32_t kind, written;         // kind 0 a number, 1 an array, 2 a null pointer, 3 an array of zeros, however large
+  uint32_t kind, written;         // kind 0 a value, 1 an array, 2 a null pointer, 3 an array of zeros, however large
   uint64_t bytes;
-  unsigned char value[16];
+  alignas(16) unsigned char value[256];
   char *memory, *data, *expected, *mapped;
   size_t mapped_bytes;
 };
@@ -59,6 +59,7 @@ void read(Argument& a) {
   a.kind = number<uint32_t>(); a.written = number<uint32_t>(); a.bytes = number<uint64_t>();
   a.memory = a.data = a.expected = a.mapped = nullptr;
   memset(a.value, 0, sizeof a.value);
+  if (a.kind == 0 && a.bytes > sizeof a.value) exit(3);
   if (a.kind == 0) return get(a.value, a.bytes);
   if (a.kind == 2) return;
   if (a.kind == 3) return zeros(a);

@@ -1,8 +1,8 @@
 """From a Python call to a kernel: `kernel("relu", "relu", x.dtype).over(y.size, x, y, y.size)`.
 
 The C signature in kernels/*.cu says how every argument is converted, because CuPy would pass a Python int as 8 bytes to an
-`int` and a float64 array to a `const float*` without a word. The type of the arrays says where the kernel runs: CuPy's on
-the device; another array type where the tests have registered it.
+`int` and a float64 array to a `const float*` without a word. A struct of numbers takes a named tuple of the same fields. The
+type of the arrays says where the kernel runs: CuPy's on the device; another array type where the tests have registered it.
 """
 
 import re
@@ -31,46 +31,44 @@ _C = {
     "float": np.float32, "double": np.float64, "int": np.int32, "unsigned": np.uint32, "unsigned int": np.uint32,
     "long long": np.int64, "unsigned long long": np.uint64, "unsigned char": np.uint8, "signed char": np.int8, "bool": np.bool_,
 }  # fmt: skip
-_LANES = {
-    "float2": ("float", 2),
-    "float4": ("float", 4),
-    "double2": ("double", 2),
-    "int2": ("int", 2),
-    "int4": ("int", 4),
-}
+_LANES = {f"{c}{n}": (c, n) for c in ("float", "double", "int") for n in (2, 4)}
 _KERNEL = re.compile(
     r"(?:template\s*<([^>]*)>\s*)?(?:extern\s+\"C\"\s+)?__global__\s+void\s+(?:__launch_bounds__\s*\(.*?\)\s*)?(\w+)\s*\(([^)]*)\)",
     re.S,
 )
+_STRUCT = re.compile(r"\bstruct\s+(\w+)\s*\{([^{}()]*)\};")  # of members only: no functions, nothing nested
+_MEMBERS = re.compile(r"\s*([\w ]+?)\s+(\w+(?:\s*,\s*\w+)*)\s*")  # unsigned char a, b
 
 
 class Parameter(NamedTuple):
     """One parameter of a kernel, as its C declaration says: `const float4* __restrict__ x`."""
 
     name: str
-    dtype: np.dtype
+    dtype: np.dtype  # with fields for a struct
     lanes: int  # 4 for float4
     pointer: bool
     const: bool
     restrict: bool
 
     @classmethod
-    def parse(cls, text: str, types: dict[str, str]) -> "Parameter":
+    def parse(cls, text: str, types: dict[str, str], structs: dict[str, np.dtype]) -> "Parameter":
         """types: what each template parameter stands for. Raises ValueError for a type that is not known here."""
         words = re.sub(r"\bconst\b|__restrict__|\*", " ", text).split()
         c = " ".join(words[:-1])
         c, lanes = _LANES.get(types.get(c, c), (types.get(c, c), 1))
-        if c not in _C:
-            raise ValueError(f"the kernel parameter '{text}' has a type that the launcher does not know")
         const, pointer = re.search(r"\bconst\b", text) is not None, "*" in text
-        return cls(words[-1], np.dtype(_C[c]), lanes, pointer, const, "__restrict__" in text)
+        if c not in _C and (pointer or c not in structs):
+            raise ValueError(f"the kernel parameter '{text}' has a type that the launcher does not know")
+        dtype = np.dtype(_C[c]) if c in _C else structs[c]
+        return cls(words[-1], dtype, lanes, pointer, const, "__restrict__" in text)
 
 
 class Source(NamedTuple):
-    """A kernel file: its whole text, and for every kernel its template parameters, parameters and instances."""
+    """A kernel file: its whole text, its structs, and for every kernel its template parameters, parameters and instances."""
 
     file: str
     text: str
+    structs: dict[str, np.dtype]
     kernels: dict[str, tuple[list[str], list[str]]]
     instances: list[str]
 
@@ -78,18 +76,40 @@ class Source(NamedTuple):
 def parse(file: str, own: str, common: str = "") -> Source:
     """The source of one file, from its own text and the common text before it.
 
-    A template is instantiated for float and double and both values of every bool; integer parameters are listed in the
-    file: `// instances: name<float, 64>; name<float, 32>`.
+    A template is instantiated for float and double and both values of every bool; other parameters are listed in the file:
+    `// instances: name<{float, double}, {64, 32}>; name<float, 16>`, where braces stand for one after the other.
     """
-    listed = [e.strip() for line in re.findall(r"//\s*instances:(.*)", own) for e in line.split(";") if e.strip()]
-    bare = re.sub(r"//[^\n]*|/\*.*?\*/", "", own, flags=re.S)
+    lists = [e.strip() for line in re.findall(r"//\s*instances:(.*)", own) for e in line.split(";")]
+    listed = [e for text in lists for e in _expanded(text)]
     kernels, instances = {}, []
-    for template, name, parameters in _KERNEL.findall(bare):
+    for template, name, parameters in _KERNEL.findall(_bare(own)):
         kinds = [t.strip() for t in template.split(",")] if template else []
         kernels[name] = ([k.split()[-1] for k in kinds], [p.strip() for p in parameters.split(",") if p.strip()])
         mine = [e for e in listed if e.split("<")[0] == name]
         instances += mine or [_expression(name, choice) for choice in product(*map(_choices, kinds))]
-    return Source(file, f'{common}\n#line 1 "{file}.cu"\n{own}', kernels, instances)
+    return Source(file, f'{common}\n#line 1 "{file}.cu"\n{own}', _structs(common + own), kernels, instances)
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.S)
+
+
+def _expanded(text: str) -> list[str]:
+    """`f<{float, double}, {64, 32}>` -> all four."""
+    pieces = re.split(r"\{([^}]*)\}", text)
+    choices = [re.split(r",\s*", piece) if i % 2 else [piece] for i, piece in enumerate(pieces)]
+    return ["".join(choice) for choice in product(*choices)]
+
+
+def _structs(text: str) -> dict[str, np.dtype]:
+    """The structs that can be passed by value, laid out as the compiler does."""
+    found = {}
+    for name, body in _STRUCT.findall(_bare(text)):
+        declared = [_MEMBERS.fullmatch(d) for d in body.split(";") if d.strip()]
+        if all(d and d[1] in _C for d in declared):
+            fields = [(member, _C[d[1]]) for d in declared if d for member in re.split(r"\s*,\s*", d[2])]
+            found[name] = np.dtype(fields, align=True)
+    return found
 
 
 def _choices(kind: str) -> tuple[str, ...]:
@@ -130,7 +150,7 @@ class Kernel:
         name, _, arguments = expression.rstrip(">").partition("<")
         names, parameters = source.kernels[name]
         types = dict(zip(names, [a.strip() for a in arguments.split(",")]))
-        self.parameters = [Parameter.parse(p, types) for p in parameters]
+        self.parameters = [Parameter.parse(p, types, source.structs) for p in parameters]
 
     def __call__(self, grid: Dim, block: Dim, *args: Any, shared: int = 0) -> None:
         """Run it; shared is the dynamic shared memory in bytes. A grid of nothing does nothing.
@@ -147,19 +167,21 @@ class Kernel:
         self(blocks(n, threads), threads, *args)
 
     def convert(self, args: tuple) -> list:
-        """The arguments as the signature wants them: arrays checked, scalars as NumPy scalars, None as a null pointer."""
+        """The arguments as the signature wants them: arrays checked, numbers as NumPy's, None as a null pointer."""
         if len(args) != len(self.parameters):
             raise TypeError(f"{self.expression} takes {len(self.parameters)} arguments, not {len(args)}")
-        values = [
-            _pointer(self, p, a) if p.pointer else _scalar(self, p, a)
-            for p, a in zip(self.parameters, args, strict=True)
-        ]
+        values = [_converted(f"{self.expression}: {p.name}", p, a) for p, a in zip(self.parameters, args)]
         _check_overlap(self, args)
         return values
 
 
-def _pointer(kernel: Kernel, p: Parameter, a: Array) -> Any:
-    where = f"{kernel.expression}: {p.name}"
+def _converted(where: str, p: Parameter, a: Any) -> Any:
+    if p.pointer:
+        return _pointer(where, p, a)
+    return _number(where, p.dtype, a) if p.dtype.names is None else _struct(where, p.dtype, a)
+
+
+def _pointer(where: str, p: Parameter, a: Array) -> Any:
     if a is None:
         return np.uint64(0)
     if a.dtype != p.dtype:
@@ -176,19 +198,28 @@ def _pointer(kernel: Kernel, p: Parameter, a: Array) -> Any:
     return a
 
 
-def _scalar(kernel: Kernel, p: Parameter, a: Any) -> np.generic:
-    where = f"{kernel.expression}: {p.name}"
+def _struct(where: str, dtype: np.dtype, a: Any) -> np.ndarray:
+    """A named tuple as an array of one element, as CuPy wants what it passes by value (its User Guide, "Custom user types").
+
+    An np.void will not do: CuPy 13 refuses it. The driver copies the bytes in the launch, and into a graph being recorded.
+    """
+    if getattr(a, "_fields", None) != dtype.names:
+        raise TypeError(f"{where} is a named tuple of {', '.join(dtype.names or ())}, not {a!r}")
+    return np.array(tuple(_number(f"{where}.{name}", dtype[name], v) for name, v in zip(a._fields, a)), dtype)
+
+
+def _number(where: str, dtype: np.dtype, a: Any) -> np.generic:
     if not isinstance(a, int | float | np.generic):
         raise TypeError(f"{where} is a number, not {type(a).__name__}")
-    if p.dtype.kind in "iu":
+    if dtype.kind in "iu":
         if not isinstance(a, int | np.integer | np.bool_):
             raise TypeError(f"{where} is an integer, not {type(a).__name__}")
-        low, high = np.iinfo(p.dtype).min, np.iinfo(p.dtype).max
-        if not low <= int(a) <= (MAX_ELEMENTS if p.dtype == np.int32 else high):
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        if not low <= int(a) <= (MAX_ELEMENTS if dtype == np.int32 else high):
             raise InputError(
-                f"{where} = {a} is beyond what an {p.dtype} can count here; reduce --batch, --crop or --width"
+                f"{where} = {a} is beyond what an {dtype} can count here; reduce --batch, --crop or --width"
             )
-    return p.dtype.type(a)
+    return dtype.type(a)
 
 
 def _check_overlap(kernel: Kernel, args: tuple) -> None:
@@ -208,8 +239,8 @@ def address(a: Array) -> int:
 
 
 def _three(d: Dim) -> tuple[int, int, int]:
-    d = (d,) if isinstance(d, int | np.integer) else d
-    return (*(int(n) for n in d), 1, 1)[:3]
+    x, y, z = (*((d,) if isinstance(d, int | np.integer) else d), 1, 1)[:3]
+    return int(x), int(y), int(z)
 
 
 def blocks(n: int, threads: int = 256) -> int:

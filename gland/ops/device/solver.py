@@ -1,22 +1,24 @@
-"""The fused twins of gland/training/solver.py, by kernels/sgd.cu and kernels/muon.cu. The formulas stand there."""
+"""The fused twins of gland/training/solver.py, where the formulas stand."""
+
+from typing import Any
 
 import numpy as np
 
-from gland.ops.device.launch import blocks, kernel
-from gland.ops.device.memory import empty, like
+from gland.ops.device.launch import Dim, blocks, kernel
+from gland.ops.device.memory import Array, empty, like
 
 _BLOCKS = 256
 
 
-def clip_factor(gradient, largest):
+def clip_factor(gradient: Array, largest: float) -> Array:
     parts = min(_BLOCKS, blocks(gradient.size))
     partial, factor = empty((parts,), gradient, np.float64), empty((), gradient)
-    kernel("sgd", "squares", gradient.dtype)(parts, 256, gradient, partial, gradient.size)
-    kernel("sgd", "clip_factor", gradient.dtype)(1, 256, partial, factor, parts, largest)
+    kernel("clip_factor", "squares", gradient.dtype)(parts, 256, gradient, partial, gradient.size)
+    kernel("clip_factor", "clip_factor", gradient.dtype)(1, 256, partial, factor, parts, largest)
     return factor
 
 
-def straighten(g, matrices, polynomial):
+def straighten(g: Array, matrices: list[Any], polynomial: tuple[float, float, float]) -> Array:
     a, b, c = polynomial
     sides, lengths = ([f(k.rows, k.columns) for k in matrices] for f in (min, max))
     tiles, count = -(-max(sides, default=0) // 32), len(matrices)
@@ -24,7 +26,7 @@ def straighten(g, matrices, polynomial):
     square, other, r, q, next_q = (empty((sum(n * n for n in sides),), g) for _ in range(5))
     step = empty(g.shape, g)
 
-    def run(name, grid, *args):
+    def run(name: str, grid: Dim, *args: Any) -> None:
         kernel("muon", name, g.dtype)(grid, (32, 8), *args)
 
     run("gram", (tiles, tiles, count), g, table, square)
@@ -38,10 +40,10 @@ def straighten(g, matrices, polynomial):
     return step
 
 
-_tables = {}
+_tables: dict[tuple, Array] = {}
 
 
-def _table(matrices, g):
+def _table(matrices: tuple[Any, ...], g: Array) -> Array:
     """kernels/muon.cu's table, made once: a recorded step must not copy from the host."""
     if (matrices, type(g)) not in _tables:
         squares = np.cumsum([0, *(min(k.rows, k.columns) ** 2 for k in matrices)])[:-1]

@@ -1,9 +1,0 @@
-// Channels c of a piece (rows,c) copied into or out of the whole (rows,C), where they start at `start`.
-// Reference: gland/ops/plain.py.
-template <typename T> __global__ void join(const T* __restrict__ piece, T* __restrict__ whole, int n, int c, int C, int start) {
-  GRID_STRIDE(i, n) whole[i / c * C + start + i % c] = piece[i];
-}
-
-template <typename T> __global__ void split(const T* __restrict__ whole, T* __restrict__ piece, int n, int c, int C, int start) {
-  GRID_STRIDE(i, n) piece[i] = whole[i / c * C + start + i % c];
-}
