@@ -1,9 +1,10 @@
 """Eqs. (1), (2), (4) and (5), each a function and the gradient of that function.
 
 logits a (N, 2) of the classes benign, malignant; logits s (N, 2, H, W) of the channels gland, background; S (N, H, W) in
-{0, 1}, the gland mask, of any kind of number; f (N, H, W) in [0, 1], the prior; J = N H W, the number of pixels. Two departures from the paper hold for
-all: a batch takes the mean over its images (the paper's batch is 1), and L_s is the mean over pixels where the paper has
-the sum, since at 224 x 224 pixels the sum is 34,779 at P = 0.5 beside an L_c of 0.69, and lambda = 1/2 does not balance those.
+{0, 1}, the gland mask, of any kind of number; f (N, H, W) in [0, 1], the prior; J = N H W, the number of pixels. Two departures
+from the paper hold for all: a batch takes the mean over its images (the paper's batch is 1), and L_s is the mean over pixels
+where the paper has the sum, since at 224 x 224 pixels the sum is 34,779 at P = 0.5 beside an L_c of 0.69, and lambda = 1/2 does
+not balance those.
 
 Everything is computed from log-probabilities, so nothing overflows and no logarithm of 0 is taken.
 """
@@ -126,7 +127,7 @@ def _binary(mask: Array, logits: Array) -> Array:
     """The mask S, of any kind of number, in the logits' precision. Raises ValueError where it is no mask."""
     if mask.shape != (len(logits), *logits.shape[2:]) or not ((mask == 0) | (mask == 1)).all():
         raise ValueError(f"mask must have the shape {(len(logits), *logits.shape[2:])} and hold nothing but 0 and 1")
-    return mask.astype(logits.real.dtype, copy=False)
+    return mask.real.astype(logits.real.dtype, copy=False)
 
 
 def _log_probabilities(logits: Array) -> tuple[Array, Array]:

@@ -8,13 +8,13 @@ import pytest
 import standin_cupy
 from cuda_on_cpu import MISSING
 from places import ON_GPU
+from runs import assert_same_bits, samples, settings
 
 from gland import backend, ops
 from gland.errors import InputError
 from gland.ops.device.graph import WARM_UP, Recorded
 from gland.training import checkpoint
 from gland.training.loop import Diverged, Training
-from runs import assert_same_bits, samples, settings
 
 needs_emulator = pytest.mark.skipif(bool(MISSING), reason=str(MISSING))
 SHORT = "--pretrain 3 --iterations 6 --log-every 3 --validate-every 99 --rate 0.01 --clip 5 --width 2".split()

@@ -2,11 +2,19 @@
 
 import numpy as np
 import pytest
+from places import everywhere
 
-from gland import layers, loss, ops, prior
+from gland import backend, layers, loss, ops, prior
 from gland.networks import MultiLoss, Objective
 
 RNG = np.random.default_rng
+
+
+@pytest.fixture(params=[False, True], ids=["host", "plain"])
+def plainly(request):
+    ops.use_plain(request.param)
+    yield
+    ops.use_plain(False)
 
 
 def exact_gradient(margin, dtype, eq3_of):
@@ -74,28 +82,37 @@ def test_what_is_no_label_is_one_sentence(label):
                 function(logits, label)
 
 
-@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
 @pytest.mark.parametrize(("kernel_size", "stride", "pad"), [((2, 2), 2, 0), ((3, 3), 2, 1)])
-def test_a_nan_comes_out_of_a_max_pool(dtype, kernel_size, stride, pad, plain):
+def test_a_nan_comes_out_of_a_max_pool(plainly, dtype, kernel_size, stride, pad):
     x = RNG(6).standard_normal((1, 2, 6, 6)).astype(dtype)
-    ops.use_plain(plain)
-    try:
-        for place in np.ndindex(6, 6):
-            holed = x.copy()
-            holed[0, 0][place] = np.nan
-            y, _ = ops.max_pool(holed, kernel_size, stride, pad, False)
-            seen, _ = ops.max_pool(np.isnan(holed).astype(float), kernel_size, stride, pad, False)
-            assert np.array_equal(np.isnan(y), seen > 0), place
-    finally:
-        ops.use_plain(False)
+    for place in np.ndindex(6, 6):
+        holed = x.copy()
+        holed[0, 0][place] = np.nan
+        y, _ = ops.max_pool(holed, kernel_size, stride, pad, False)
+        seen, _ = ops.max_pool(np.isnan(holed).astype(float), kernel_size, stride, pad, False)
+        assert np.array_equal(np.isnan(y), seen > 0), place
+
+
+@everywhere
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_nan_comes_out_of_a_max_pool_on_the_device(there, dtype):
+    x = RNG(6).standard_normal((1, 2, 6, 6)).astype(dtype)
+    x[0, 0, 2, 3] = x[0, 1, 5, 5] = np.nan
+    on_device, on_host = (ops.max_pool(a, (3, 3), 2, 1, False)[0] for a in (there(x), x))
+    assert np.array_equal(backend.to_host(on_device), on_host, equal_nan=True) and np.isnan(on_host).any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+def test_a_rectifier_of_minus_infinity_is_zero_and_of_nan_is_nan(plainly, dtype):
+    x = np.array([[-np.inf, np.nan, -1, 2]], dtype)
+    assert np.array_equal(ops.relu(x), np.array([[0, np.nan, 0, 2]], dtype), equal_nan=True)
 
 
 def small(layer, shape):
     return pytest.param(layer, shape, id=f"{type(layer).__name__} {shape}")
 
 
-@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
@@ -109,10 +126,6 @@ def small(layer, shape):
         small(layers.AvgPool2d(3), (1, 1, 2, 5)),
     ],
 )
-def test_an_input_smaller_than_a_window_names_both_sizes(layer, shape, plain):
-    ops.use_plain(plain)
-    try:
-        with pytest.raises(ValueError, match=rf"{shape[2]} x {shape[3]}.*window"):
-            layer.forward(np.ones(shape, np.float32))
-    finally:
-        ops.use_plain(False)
+def test_an_input_smaller_than_a_window_names_both_sizes(plainly, layer, shape):
+    with pytest.raises(ValueError, match=rf"{shape[2]} x {shape[3]}.*window"):
+        layer.forward(np.ones(shape, np.float32))

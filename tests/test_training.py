@@ -5,13 +5,13 @@ import signal
 
 import numpy as np
 import pytest
+from runs import assert_same_bits, samples, settings
 
 from gland.errors import InputError
 from gland.files import held
 from gland.ops.host import threads
 from gland.training import checkpoint, validation
 from gland.training.loop import Diverged, Interrupted, Training, first_nonfinite
-from runs import assert_same_bits, samples, settings
 
 
 def training(folder, *options):

@@ -226,7 +226,7 @@ def linear_w(x: Array, dy: Array) -> Array:
 
 
 def relu(x: Array) -> Array:
-    return x * (x.real > 0)
+    return np.where((x.real > 0) | (x != x), x, np.zeros_like(x))  # NaN is not itself: it comes out
 
 
 def relu_x(dy: Array, y: Array) -> Array:
