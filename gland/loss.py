@@ -1,9 +1,10 @@
 """Eqs. (1), (2), (4) and (5), each a function and the gradient of that function.
 
 logits a (N, 2) of the classes benign, malignant; logits s (N, 2, H, W) of the channels gland, background; S (N, H, W) in
-{0, 1}, the gland mask; f (N, H, W) in [0, 1], the prior; J = N H W, the number of pixels. Two departures from the paper hold for
-all: a batch takes the mean over its images (the paper's batch is 1), and L_s is the mean over pixels where the paper has
-the sum, since at 224 x 224 pixels the sum is 34,779 at P = 0.5 beside an L_c of 0.69, and lambda = 1/2 does not balance those.
+{0, 1}, the gland mask, of any kind of number; f (N, H, W) in [0, 1], the prior; J = N H W, the number of pixels. Two departures
+from the paper hold for all: a batch takes the mean over its images (the paper's batch is 1), and L_s is the mean over pixels
+where the paper has the sum, since at 224 x 224 pixels the sum is 34,779 at P = 0.5 beside an L_c of 0.69, and lambda = 1/2 does
+not balance those.
 
 Everything is computed from log-probabilities, so nothing overflows and no logarithm of 0 is taken.
 """
@@ -40,12 +41,14 @@ def soft_target_loss(logits: Array, mask: Array, f: Array) -> Array:
     Departs from paper: mean over pixels; the leading minus, which as typeset covers only the first term and leaves the loss
     unbounded below.
     """
+    mask = _binary(mask, logits)
     return _cross_entropy(logits, mask * f, 1 - mask * f)
 
 
 @ops.fused(device.loss.soft_target_loss_grad)
 def soft_target_loss_grad(logits: Array, mask: Array, f: Array) -> tuple[Array, Array]:
     """dL_s/ds_g = (1/J) (P_g - S f) = -dL_s/ds_b;   dL_s/df = (1/J) S (log P_b - log P_g)"""
+    mask = _binary(mask, logits)
     log_gland, log_background = _log_probabilities(logits)
     df = mask * (log_background - log_gland) / mask.size
     return _cross_entropy_grad(logits, mask * f, 1 - mask * f), df
@@ -60,12 +63,14 @@ def weight_loss(logits: Array, mask: Array, f: Array) -> Array:
     Departs from paper: mean over pixels; S f weights the gland term only, since the paper's target S f forbids glands
     wherever f < 1/2.
     """
+    mask = _binary(mask, logits)
     return _cross_entropy(logits, mask * f, 1 - mask)
 
 
 @ops.fused(device.loss.weight_loss_grad)
 def weight_loss_grad(logits: Array, mask: Array, f: Array) -> tuple[Array, Array]:
     """dL_s/ds = (1/J) [ w P - t ],  t = (S f, 1 - S),  w = t_g + t_b;   dL_s/df = -(1/J) S log P_g"""
+    mask = _binary(mask, logits)
     log_gland, _ = _log_probabilities(logits)
     return _cross_entropy_grad(logits, mask * f, 1 - mask), -mask * log_gland / mask.size
 
@@ -79,6 +84,7 @@ def balanced_weight_loss(logits: Array, mask: Array, f: Array) -> Array:
     Departs from paper: as weight_loss, and divided by m, since f averages well below 1 and would starve the gland class.
     An image whose f vanishes on every gland pixel weighs them all 1.
     """
+    mask = _binary(mask, logits)
     weight, _, _ = _balanced(mask, f)
     return _cross_entropy(logits, mask * weight, 1 - mask)
 
@@ -89,6 +95,7 @@ def balanced_weight_loss_grad(logits: Array, mask: Array, f: Array) -> tuple[Arr
 
     dL_s/df_j = (1/m) [ e_j - (S_j / G) sum_i e_i f_i / m ]
     """
+    mask = _binary(mask, logits)
     weight, m, usable = _balanced(mask, f)
     log_gland, _ = _log_probabilities(logits)
     e = -mask * log_gland / mask.size
@@ -110,7 +117,17 @@ SEGMENTATION_LOSSES = {
 
 
 def _one_hot(label: Array, logits: Array) -> Array:
-    return ops.like(np.arange(logits.shape[1]), logits) == label[:, None]
+    """(N, L) bool. Raises ValueError where a label is no class."""
+    if label.shape != logits.shape[:1] or not np.isin(label, np.arange(logits.shape[1])).all():
+        raise ValueError(f"label must be {len(logits)} whole numbers from 0 to {logits.shape[1] - 1}")
+    return np.arange(logits.shape[1]) == label[:, None]
+
+
+def _binary(mask: Array, logits: Array) -> Array:
+    """The mask S, of any kind of number, in the logits' precision. Raises ValueError where it is no mask."""
+    if mask.shape != (len(logits), *logits.shape[2:]) or not ((mask == 0) | (mask == 1)).all():
+        raise ValueError(f"mask must have the shape {(len(logits), *logits.shape[2:])} and hold nothing but 0 and 1")
+    return mask.real.astype(logits.real.dtype, copy=False)
 
 
 def _log_probabilities(logits: Array) -> tuple[Array, Array]:

@@ -29,7 +29,11 @@ Array = Any
 
 
 def probability_score_grad(logits: Array, l: Array) -> Array:
-    """Eq. (3), literally:  dQ_l/da_m = Q_l (delta_lm - Q_m).   l (N,)  ->  (N, L)"""
+    """Eq. (3), literally:  dQ_l/da_m = Q_l (delta_lm - Q_m).   l (N,)  ->  (N, L)
+
+    Right, with all that follows from it, to a margin of 80 between the logits in float32 and 700 in float64; then Q_l (1 - Q_l)
+    underflows, and f with it.
+    """
     q = ops.softmax(logits)
     one_hot = _one_hot(l, logits)
     return (q * one_hot).sum(axis=1, keepdims=True) * _from_others(q, one_hot)
@@ -153,13 +157,12 @@ def _normalise(c: Array, peak: Array) -> Array:
 
 @ops.fused(device.prior.normalise_grad)
 def _normalise_grad(dn: Array, c: Array, peak: Array) -> Array:
-    # n = c / M, M = c[peak]: every element gets dn / M, and the peak also pays for all, -sum(dn c) / M^2
+    # n = c / M, M = c[peak]: every element gets dn / M, and the peak also pays for all, -sum(dn n) / M; M^2 would underflow
     m = _peak_value(c, peak)
     dc = (dn / m).reshape(len(c), -1)
     images = ops.like(np.arange(len(c)), c)
-    dc[images, peak] -= ((dn * c).sum(axis=(1, 2, 3)) / m[:, 0, 0, 0] ** 2) * (
-        c.reshape(len(c), -1)[images, peak].real > 0
-    )
+    all_pay = (dn * (c / m)).sum(axis=(1, 2, 3)) / m[:, 0, 0, 0]
+    dc[images, peak] -= all_pay * (c.reshape(len(c), -1)[images, peak].real > 0)
     return dc.reshape(c.shape)
 
 

@@ -15,7 +15,7 @@ __global__ void max_pool(const T* __restrict__ x, T* __restrict__ y, Place* __re
         const int w = e.j * s.stride - s.pad + kw;
         if (w < 0 || w >= s.W) continue;
         const T v = x[((e.image * s.H + h) * s.W + w) * s.C + e.c];
-        if (winner < 0 || v > best) best = v, winner = kh * s.KW + kw;
+        if (winner < 0 || v > best || v != v) best = v, winner = kh * s.KW + kw;  // NaN is not itself: it comes out
       }
     }
     y[at] = best;

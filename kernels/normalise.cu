@@ -10,15 +10,15 @@ __global__ void normalise(const T* __restrict__ c, const long long* __restrict__
   }
 }
 
-// dc = dn / m, less sum(dn c) / m^2 at the peak, which divides all
+// dc = dn / m, less sum(dn c / m) / m at the peak, which divides all; m^2 would underflow where a classifier is sure
 template <typename T>
 __global__ void __launch_bounds__(256) normalise_grad(
     const T* __restrict__ dn, const T* __restrict__ c, const long long* __restrict__ place, T* __restrict__ dc, int P) {
   const int start = blockIdx.x * P, top = int(place[blockIdx.x]);
   const T m = c[start + top] == 0 ? T(1) : c[start + top];
   T sum = 0;
-  for (int i = threadIdx.x; i < P; i += blockDim.x) sum += dn[start + i] * c[start + i];
+  for (int i = threadIdx.x; i < P; i += blockDim.x) sum += dn[start + i] * (c[start + i] / m);
   sum = block_sum(sum);
   for (int i = threadIdx.x; i < P; i += blockDim.x)
-    dc[start + i] = dn[start + i] / m - (i == top && c[start + i] > 0 ? sum / (m * m) : T(0));
+    dc[start + i] = dn[start + i] / m - (i == top && c[start + i] > 0 ? sum / m : T(0));
 }

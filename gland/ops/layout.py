@@ -16,23 +16,36 @@ class Geometry(NamedTuple):
     groups: int = 1
 
     def output_size(self, size: Size, kernel: Size) -> Size:
-        """OH = (H + 2 pad - dilation (KH - 1) - 1) // stride + 1, and OW alike."""
+        """OH = (H + 2 pad - dilation (KH - 1) - 1) // stride + 1, and OW alike. Raises ValueError where nothing is left."""
         h, w = (
             (n + 2 * self.pad - self.dilation * (k - 1) - 1) // self.stride + 1
             for n, k in zip(size, kernel, strict=True)
         )
+        if min(h, w) < 1:
+            raise too_small(size, kernel, f"padding {self.pad}, dilation {self.dilation}")
         return h, w
 
 
 def pooled_size(size: Size, kernel_size: Size, stride: int, pad: int, ceil_mode: bool) -> Size:
-    """Number of windows along both axes; with ceil_mode a last window may reach over the edge but must start inside."""
+    """Number of windows along both axes; with ceil_mode a last window may reach over the edge but must start inside.
+
+    Raises ValueError where no window fits."""
 
     def count(n: int, k: int) -> int:
         room = n + 2 * pad - k
         windows = -(-room // stride) + 1 if ceil_mode else room // stride + 1
         return windows - 1 if ceil_mode and (windows - 1) * stride >= n + pad else windows
 
-    return count(size[0], kernel_size[0]), count(size[1], kernel_size[1])
+    out = count(size[0], kernel_size[0]), count(size[1], kernel_size[1])
+    if min(out) < 1 or min(n + 2 * pad - k for n, k in zip(size, kernel_size, strict=True)) < 0:
+        raise too_small(size, kernel_size, f"padding {pad}")
+    return out
+
+
+def too_small(size: Size, kernel_size: Size, more: str) -> ValueError:
+    """The error of an input into which no window fits."""
+    (h, w), (kh, kw) = size, kernel_size
+    return ValueError(f"an input of {h} x {w} pixels is too small for a window of {kh} x {kw} ({more})")
 
 
 def nhwc(x: np.ndarray) -> np.ndarray:

@@ -106,7 +106,9 @@ def max_pool(x: Array, kernel_size: Size, stride: int, pad: int, ceil_mode: bool
     out = _windows(x.shape[2:], kernel_size, stride, pad, 1, ceil_mode)
     y, argmax = np.zeros((*x.shape[:2], *out), x.dtype), np.full((*x.shape[:2], *out), -1)
     for a, e, seen in _places(kernel_size, out, stride):
-        wins = inside[seen] & ((argmax < 0) | (xp[seen].real > y.real))
+        wins = inside[seen] & (
+            (argmax < 0) | (xp[seen].real > y.real) | (xp[seen] != xp[seen])
+        )  # NaN is not itself, and wins
         y, argmax = np.where(wins, xp[seen], y), np.where(wins, a * kernel_size[1] + e, argmax)
     return y, argmax
 
@@ -195,7 +197,7 @@ def linear_w(x: Array, dy: Array) -> Array:
 
 
 def relu(x: Array) -> Array:
-    return x * (x.real > 0)
+    return np.where((x.real > 0) | (x != x), x, np.zeros_like(x))  # NaN is not itself, and stays
 
 
 def relu_x(dy: Array, y: Array) -> Array:

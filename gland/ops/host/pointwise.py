@@ -37,7 +37,9 @@ def by_pieces(function: Callable[..., Any], *arrays: Array) -> Array:
 
 
 def relu(x: Array) -> Array:
-    return _elementwise(lambda x, y: np.multiply(x, x.real > 0, out=y), x)
+    if x.dtype.kind == "c":
+        return _elementwise(lambda x, y: np.copyto(y, np.where((x.real > 0) | np.isnan(x), x, 0)), x)
+    return _elementwise(lambda x, y: np.maximum(x, 0, out=y), x)
 
 
 def relu_x(dy: Array, y: Array) -> Array:

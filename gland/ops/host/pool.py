@@ -54,6 +54,10 @@ def max_pool(x: Array, kernel_size: Size, stride: int, pad: int, ceil_mode: bool
             winner[...] = 0
             for k, candidate in enumerate(others, 1):
                 wins = candidate[at].real > best.real
+                if best.dtype.kind == "c":
+                    wins |= np.isnan(
+                        candidate[at]
+                    )  # as NumPy's maximum of real numbers: what is not a number comes out
                 # k is larger than every winner so far
                 np.maximum(winner, np.multiply(wins, k, dtype=winner.dtype), out=winner)
                 if best.dtype.kind == "c":
