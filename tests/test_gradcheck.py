@@ -311,3 +311,58 @@ def test_check_parameters_finds_a_wrong_lambda():
     check_parameters(loss_and_grad(0.3), MultiLoss("seg", width=1)).assert_ok()
     report = check_parameters(loss_and_grad(0.3), MultiLoss("joint", width=1, use_prior=False), loss_and_grad(0.4))
     assert not report.ok
+
+
+class Bare:
+    """The smallest layer: y = max(x, 0), by functions that are given."""
+
+    def __init__(self, forward=None, input_grad=None):
+        self.forward = forward or (lambda x: (x * (x.real > 0), x))
+        self.input_grad = input_grad or (lambda dy, x: dy * (x > 0))
+        self.backward = self.input_grad
+
+
+THREE_LINES = np.random.default_rng(0).standard_normal((2, 3, 5, 5))  # the README's own x
+SQUARE = {"forward": lambda x: (x * x, x)}
+ACCEPTED_ONCE = {  # while dy was drawn from the stream that the README's x comes from, so that dy was x
+    "max(dy, 0) for ReLU's gradient": Bare(input_grad=lambda dy, x: np.maximum(dy, 0)),
+    "dy ignored": Bare(input_grad=lambda dy, x: np.maximum(x, 0)),
+    "2 dy dy for the gradient of x**2": Bare(**SQUARE, input_grad=lambda dy, x: 2 * dy * dy),
+    "2 x x for the gradient of x**2": Bare(**SQUARE, input_grad=lambda dy, x: 2 * x * x),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED_ONCE)
+def test_three_lines_reject_what_is_right_only_where_dy_is_x(name):
+    assert not check_layer(ACCEPTED_ONCE[name], THREE_LINES).ok
+
+
+def test_three_lines_accept_what_is_right():
+    assert check_layer(Bare(), THREE_LINES).ok
+    assert check_layer(Bare(**SQUARE, input_grad=lambda dy, x: 2 * dy * x), THREE_LINES).ok
+
+
+STREAM = np.random.default_rng(1)
+
+
+def drawn_anew(x):
+    mask = STREAM.random(x.shape) > 0.5
+    return x * mask, mask
+
+
+@pytest.mark.parametrize(
+    ("layer", "x", "said"),
+    [
+        (Bare(drawn_anew), X, "something else when it is called twice"),
+        (Bare(lambda x: x * 2), X, "must return y and a cache"),
+        (Bare(lambda x: (x, x, x)), X, "a tuple of 3"),
+        (Bare(lambda x: (x.real.astype(np.float32), x)), X, "gave float32"),
+        (Bare(), np.zeros((0, 3)), "x is empty"),
+        (layers.ReLU, X, "ReLU is a class"),
+    ],
+    ids=["a new mask", "no cache", "three results", "single precision", "empty", "a class"],
+)
+def test_what_cannot_be_checked_is_one_sentence(layer, x, said):
+    with pytest.raises(CheckError, match=said) as error:
+        check_layer(layer, x)
+    assert "\n" not in str(error.value)

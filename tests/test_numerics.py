@@ -39,6 +39,7 @@ def test_a_sure_classifiers_exact_gradient_is_that_of_the_margin(dtype, margins,
         assert np.abs(literal - of_margin).max() <= most * np.abs(of_margin).max(), margin
 
 
+@pytest.mark.filterwarnings("ignore:invalid value")
 def test_a_square_of_the_maximum_that_underflows_is_caught(monkeypatch):
     def squared(dn, c, peak):
         m = prior._peak_value(c, peak)

@@ -24,10 +24,11 @@ def check_layer(layer: Any, x: Array, seed: int = 0, elements: int = ELEMENTS, f
     x: the input, any shape. Parameters are those that layer.names lists, or every array w that has a dw beside it.
     elements: how many of a tensor are looked at singly, besides one direction through all of it. float32: also whether
     single precision in gives nearly the same in single precision. The layer stays as it was.
-    Raises CheckError if a layer cannot be checked.
+    Raises CheckError, one sentence, if a layer cannot be checked.
     """
     report = Report(type(layer).__name__)
-    proof = LayerProof(layer, x, np.random.default_rng(seed), elements=elements)
+    # a stream that no user's own default_rng(seed) gives: were dy the same numbers as x, dx = max(dy, 0) would pass for ReLU's
+    proof = LayerProof(layer, x, np.random.default_rng([seed, *b"gland.gradcheck"]), elements=elements)
     for c in [*proof.comparisons(), *(proof.float32() if float32 else ())]:
         by_hand = np.zeros_like(c.numeric) if c.by_hand is None and c.check == "second_order" else c.by_hand
         if c.check == "float32" and c.by_hand.dtype != np.float32:
@@ -60,6 +61,10 @@ class LayerProof:
         self, layer: Any, x: Array, rng: np.random.Generator, dy: Array = None, tx: Array = None,
         elements: int | None = ELEMENTS,
     ) -> None:  # fmt: skip
+        if isinstance(layer, type):
+            raise CheckError(f"{layer.__name__} is a class; give an object of it, {layer.__name__}(...)")
+        if not np.size(x):
+            raise CheckError("x is empty, so there is nothing to compare")
         self.original, self.name, self.rng, self.elements = layer, type(layer).__name__, rng, elements
         for method in ("forward", "input_grad", "backward"):
             if not callable(getattr(layer, method, None)):
@@ -69,6 +74,11 @@ class LayerProof:
         self.x = _locked(np.array(x, float, order="K"))
         self.y, self.cache = self._forward(self.layer, self.x)
         self.y_then = self.y.copy()
+        again, _ = self._forward(self.layer, self.x)
+        if not np.array_equal(again, self.y_then, equal_nan=True):
+            raise CheckError(
+                f"{self.name}.forward gives something else when it is called twice on the same x; hold still what it draws"
+            )
         self.dy = _locked(rng.standard_normal(self.y.shape) if dy is None else dy)
         self.tx = _locked(rng.standard_normal(self.x.shape) if tx is None else tx)
         self.before = [a.copy() for a in (self.x, self.dy, self.tx)]
@@ -174,7 +184,16 @@ class LayerProof:
         return {name: np.copy(getattr(self.layer, "d" + name)) for name in self.names}
 
     def _forward(self, layer: Any, x: Array) -> tuple[Array, Any]:
-        y, cache = self._call(layer, "forward", x)
+        given = self._call(layer, "forward", x)
+        if not isinstance(given, tuple) or len(given) != 2:
+            raise CheckError(
+                f"{self.name}.forward must return y and a cache, as a tuple of two; it returned {_kind(given)}"
+            )
+        y, cache = given
+        if np.asarray(y).dtype in (np.float32, np.complex64):
+            raise CheckError(
+                f"{self.name}.forward gave {y.dtype} for an input of {x.dtype}; compute in the input's dtype"
+            )
         if np.iscomplexobj(x) and not np.iscomplexobj(y):
             raise CheckError(
                 f"{self.name}.forward gave {y.dtype} for a complex input, so it lost the imaginary part; "
@@ -205,6 +224,10 @@ def _parameter_names(layer: Any) -> tuple[str, ...]:
         if not hasattr(layer, "d" + name):
             raise CheckError(f"{type(layer).__name__} has the parameter {name} but no d{name} for its gradient")
     return tuple(names)
+
+
+def _kind(given: Any) -> str:
+    return f"a tuple of {len(given)}" if isinstance(given, tuple) else f"one {type(given).__name__}"
 
 
 def _locked(a: Array) -> Array:
