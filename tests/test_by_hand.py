@@ -78,6 +78,9 @@ def test_of_equal_maxima_in_f_the_first_pays(there):
     assert backend.to_host(peak).tolist() == [1]
     dc = backend.to_host(prior._normalise_grad(there(np.ones_like(c)), there(c), peak))
     np.testing.assert_allclose(dc, [[[[0.5, 0.5 - 3.5 / 2], [0.5, 0.5]]]])
+    many = np.full((1, 1, 20, 30), 2.0)  # more than a block has threads: each of them meets equals too
+    many[0, 0, 0, 0] = 1.0
+    assert backend.to_host(prior._peak(there(many))).tolist() == [1]
 
 
 def test_padding_is_more_than_half_by_the_smaller_side():
