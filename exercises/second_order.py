@@ -24,12 +24,12 @@ def one_hot(label, logits):
 
 
 def eq3(net, logits, label, cache):
-    """Given: what Eq. (3)'s backward pass sent into conv2 and into score."""
+    """Given: what Eq. (3)'s backward pass sent into conv2 and into head."""
     q, d = softmax(logits), one_hot(label, logits)
     da = (q * d).sum(axis=1, keepdims=True) * (d - q)
-    into_score = net.mean.input_grad(da, cache.mean)
-    into_conv2 = net.pool2.input_grad(net.score.input_grad(into_score, cache.score), cache.pool2)
-    return into_conv2, into_score
+    into_head = net.mean.input_grad(da, cache.mean)
+    into_conv2 = net.pool2.input_grad(net.head.input_grad(into_head, cache.head), cache.pool2)
+    return into_conv2, into_head
 
 
 def curvature(logits, label, ta):
@@ -40,7 +40,7 @@ def curvature(logits, label, ta):
 
 
 def second_order(net, u, logits, label, cache):
-    """Adds ds/dw to the dw, and ds/db to the db, of conv1, conv2 and score. u: the list [u_1, u_2]. Returns nothing."""
+    """Adds ds/dw to the dw, and ds/db to the db, of conv1, conv2 and head. u: the list [u_1, u_2]. Returns nothing."""
     raise NotImplementedError(
         "the tangent starts as u_1 at z_1; u_2 joins it at z_2; then curvature, then an ordinary backward pass"
     )

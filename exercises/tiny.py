@@ -15,7 +15,7 @@ class Cache(NamedTuple):
     pool1: Any
     conv2: Any
     pool2: Any
-    score: Any
+    head: Any
     mean: Any
     z: list[np.ndarray]  # z_1 (N, 2, H/2, W/2), z_2 (N, 3, H/4, W/4): what leaves the pools
 
@@ -27,18 +27,18 @@ class Tiny:
         rng = np.random.default_rng(seed)
         self.conv1, self.pool1 = ConvReLU(1, 2, 3, pad=1, rng=rng, dtype=float), MaxPool2d(2)
         self.conv2, self.pool2 = ConvReLU(2, 3, 3, pad=1, rng=rng, dtype=float), MaxPool2d(2)
-        self.score, self.mean = Conv2d(3, 2, 1, rng=rng, dtype=float), GlobalAvgPool()
-        for layer in (self.conv1, self.conv2, self.score):
+        self.head, self.mean = Conv2d(3, 2, 1, rng=rng, dtype=float), GlobalAvgPool()
+        for layer in (self.conv1, self.conv2, self.head):
             layer.b[...] = rng.uniform(0.1, 0.3, layer.b.shape)
 
     def with_parameters(self):
-        return {"conv1": self.conv1, "conv2": self.conv2, "score": self.score}
+        return {"conv1": self.conv1, "conv2": self.conv2, "head": self.head}
 
     def forward(self, x):
         y, conv1 = self.conv1.forward(x)
         z1, pool1 = self.pool1.forward(y)
         y, conv2 = self.conv2.forward(z1)
         z2, pool2 = self.pool2.forward(y)
-        y, score = self.score.forward(z2)
+        y, head = self.head.forward(z2)
         logits, mean = self.mean.forward(y)
-        return logits, Cache(conv1, pool1, conv2, pool2, score, mean, [z1, z2])
+        return logits, Cache(conv1, pool1, conv2, pool2, head, mean, [z1, z2])

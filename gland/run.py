@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from shlex import quote
 
@@ -12,7 +13,7 @@ from gland.evaluation.run import evaluate_run
 from gland.files import held, remove_leftovers
 from gland.training import checkpoint
 from gland.training.loop import Training, begin
-from gland.training.options import Options, complete, parse, parser
+from gland.training.options import Options, complete, parse
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,7 +46,7 @@ def start(options: Options, out: str | None) -> Training:
 
 def resume(folder: Path) -> Training:
     """The run as its last checkpoint left it, or at its start if it had not come to one. Raises InputError."""
-    options = checkpoint.load_options(folder, ("split", *complete(parser().parse_args([])).as_json()))
+    options = checkpoint.load_options(folder, [field.name for field in fields(Options)])
     with held(folder):
         remove_leftovers(folder)
     try:

@@ -35,3 +35,14 @@ def test_hints_and_sentences_name_the_door_that_was_used(tiny_data, tmp_path):
 def test_in_a_clone_they_name_its_scripts():
     assert console.command("train") == "python train.py" and console.program("train") == "train.py"
     assert console.command("data") == console.program("data") == "python -m gland.data"
+
+
+def test_what_a_door_prints_names_no_other(tmp_path):
+    for said in (
+        gland("evaluate", "nowhere", cwd=tmp_path).stderr,
+        gland("evaluate", cwd=tmp_path).stderr,
+        gland("audit", "--break", "nothing", cwd=tmp_path).stderr,
+        gland("doctor", "--help", cwd=tmp_path).stdout,
+        gland("audit", "--help", cwd=tmp_path).stdout,
+    ):
+        assert "gland " in said and not any(script in said for script in console.PROGRAMS.values()), said

@@ -24,7 +24,7 @@ def from_z(net, k, z):
     """The logits when z_k (k = 1 or 2) is z."""
     if k == 1:
         z = net.pool2.forward(net.conv2.forward(z)[0])[0]
-    return net.mean.forward(net.score.forward(z)[0])[0]
+    return net.mean.forward(net.head.forward(z)[0])[0]
 
 
 def pooling_gradients(module: ModuleType) -> Iterator[Claim | str]:
@@ -57,8 +57,8 @@ def pooling_gradients(module: ModuleType) -> Iterator[Claim | str]:
     if np.shape(g[0]) == (3, 2, 8, 12):
         yield "g_1 is the derivative at what enters pool 1; z_1 is what leaves it, so the pass stops one layer earlier."
     da = prior.probability_score_grad(logits, LABEL)
-    g2 = net.score.input_grad(net.mean.input_grad(da, cache.mean), cache.score)
-    margin = net.score.input_grad(net.mean.input_grad(prior.margin_score_grad(logits, LABEL), cache.mean), cache.score)
+    g2 = net.head.input_grad(net.mean.input_grad(da, cache.mean), cache.head)
+    margin = net.head.input_grad(net.mean.input_grad(prior.margin_score_grad(logits, LABEL), cache.mean), cache.head)
     dy = net.pool2.input_grad(g2, cache.pool2)
     no_mask = ops.conv_x(dy, net.conv2.w, net.conv2.geo, cache.z[0].shape[2:])
     sizes = {"h w of z_2": cache.z[1].shape[2] * cache.z[1].shape[3], "N": 3}
@@ -115,7 +115,7 @@ def _numeric(name, p, u):
         setattr(layer, p, value)
         logits, cache = net.forward(X.astype(complex))
         da = prior.probability_score_grad(logits, LABEL)
-        g2 = net.score.input_grad(net.mean.input_grad(da, cache.mean), cache.score)
+        g2 = net.head.input_grad(net.mean.input_grad(da, cache.mean), cache.head)
         g1 = net.conv2.input_grad(net.pool2.input_grad(g2, cache.pool2), cache.conv2)
         return (u[0] * g1).sum() + (u[1] * g2).sum()
 
@@ -139,17 +139,17 @@ def _second_order(
     net, u, logits, cache, inject=(1, 1), curved=True, through=True, meet=True, activations=(0, 0), masked=True
 ):
     da = prior.probability_score_grad(logits, LABEL)
-    into_score = net.mean.input_grad(da, cache.mean)
-    into_conv2 = net.pool2.input_grad(net.score.input_grad(into_score, cache.score), cache.pool2)
+    into_head = net.mean.input_grad(da, cache.mean)
+    into_conv2 = net.pool2.input_grad(net.head.input_grad(into_head, cache.head), cache.pool2)
     t = inject[0] * u[0]
     after = net.conv2.tangent(t, cache.conv2) if masked else ops.conv(t, net.conv2.w, None, net.conv2.geo)
     t2 = net.pool2.tangent(after, cache.pool2) + inject[1] * u[1]
     if meet:
         net.conv2.second_order(cache.z[0] if activations[0] else t, into_conv2, cache.conv2)
-        net.score.second_order(cache.z[1] if activations[1] else t2, into_score, cache.score)
-    ta = net.mean.tangent(net.score.tangent(t2, cache.score), cache.mean)
+        net.head.second_order(cache.z[1] if activations[1] else t2, into_head, cache.head)
+    ta = net.mean.tangent(net.head.tangent(t2, cache.head), cache.mean)
     if curved:
         da = prior.probability_score_curvature(logits, LABEL, ta) if through else ta
-        dy = net.score.backward(net.mean.backward(da, cache.mean), cache.score)
+        dy = net.head.backward(net.mean.backward(da, cache.mean), cache.head)
         dy = net.conv2.backward(net.pool2.backward(dy, cache.pool2), cache.conv2)
         net.conv1.backward(net.pool1.backward(dy, cache.pool1), cache.conv1)

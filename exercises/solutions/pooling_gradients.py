@@ -12,6 +12,6 @@ def score_grad(logits, label):
 
 def pooling_gradients(net, logits, label, cache):
     dy = net.mean.input_grad(score_grad(logits, label), cache.mean)
-    g2 = net.score.input_grad(dy, cache.score)
+    g2 = net.head.input_grad(dy, cache.head)
     g1 = net.conv2.input_grad(net.pool2.input_grad(g2, cache.pool2), cache.conv2)
     return [g1, g2]

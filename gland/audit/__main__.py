@@ -9,11 +9,12 @@ from pathlib import Path
 from gland.audit import all as everything
 from gland.audit import breaking, page, table
 from gland.audit.mistakes import MISTAKES
+from gland.console import program
 from gland.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m gland.audit", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("audit"), description=__doc__)
     parser.add_argument("--html", metavar="FILE", help="also write everything as one page")
     parser.add_argument("--all", action="store_true", help="print every check, number and reading besides the summary")
     parser.add_argument(

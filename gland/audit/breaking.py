@@ -13,6 +13,7 @@ from gland.audit import all as everything
 from gland.audit import equations, joint, layers, table
 from gland.audit.evidence import Section, where
 from gland.audit.mistakes import MISTAKES, Edit, Mistake
+from gland.console import command
 from gland.errors import InputError
 
 
@@ -53,7 +54,7 @@ def find(name: str) -> Mistake:
     found = {mistake.name: mistake for mistake in MISTAKES}
     if name in found:
         return found[name]
-    raise InputError(f"there is no mistake {name!r}; `python -m gland.audit --break list` prints their names")
+    raise InputError(f"there is no mistake {name!r}; `{command('audit')} --break list` prints their names")
 
 
 def order(mistake: Mistake) -> list[tuple[str, Callable[[], Section]]]:

@@ -159,10 +159,12 @@ def _settings(options: argparse.Namespace) -> Options:
 
 
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog=console.program("doctor"), description=__doc__)
-    p.add_argument("--network", choices=NETWORKS, help="as for train.py; default: joint")
-    p.add_argument("--width", type=int, metavar="W", help="channels of the first stage; default: train.py's")
-    p.add_argument("--crop", type=int, metavar="PX", help="training window, pixels; default: train.py's")
+    train = console.program("train")
+    description = "What this machine has, what a run would need, and what is missing for a GPU."
+    p = argparse.ArgumentParser(prog=console.program("doctor"), description=description)
+    p.add_argument("--network", choices=NETWORKS, help=f"as for {train}; default: joint")
+    p.add_argument("--width", type=int, metavar="W", help=f"channels of the first stage; default: {train}'s")
+    p.add_argument("--crop", type=int, metavar="PX", help=f"training window, pixels; default: {train}'s")
     p.add_argument("--batch", type=int, metavar="N", help="images a step; default: 4")
     p.add_argument(
         "--device", choices=("auto", "cpu", "gpu"), default="auto", help="gpu: exit with 1 if it cannot be used"

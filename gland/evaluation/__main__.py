@@ -12,12 +12,16 @@ from gland.inference.files import segment_files
 
 
 def parser() -> console.Parser:
+    train = console.program("train")
     p = console.Parser(
         prog=console.program("evaluate"),
         description="Measure a trained network on images that it has not seen, or classify and segment any image.",
     )
     p.add_argument(
-        "run", metavar="RUN", nargs="?", help="run folder that train.py printed; none: the network in the package"
+        "run",
+        metavar="RUN",
+        nargs="?",
+        help=f"run folder that {train} printed; none: the network in the package",
     )
     p.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute")
     p.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
@@ -51,7 +55,8 @@ def work(o: argparse.Namespace) -> None:
         print(segment_files(run, o.image, o.checkpoint, o.tta, o.device, pictures))
         return
     if o.run is None:
-        raise InputError("name a run to measure (the folder that train.py printed), or images by --image FILE")
+        train = console.program("train")
+        raise InputError(f"name a run to measure (the folder that {train} printed), or images by --image FILE")
     evaluation = evaluate_run(o.run, o.split, o.data, o.checkpoint, o.tta is not False, o.postprocess, o.device)
     print(f"\n{evaluation}\nwritten to {evaluation.folder}: {', '.join(evaluation.files)}")
 

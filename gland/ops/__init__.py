@@ -25,7 +25,7 @@ import numpy as np
 
 from gland import backend
 from gland.ops import device, host, plain
-from gland.ops.layout import Geometry, Size, hwio, oihw, pooled_size, too_small
+from gland.ops.layout import Geometry, Size, hwio, oihw, too_small
 
 Array = Any  # numpy.ndarray, or a device array with the same interface
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -59,13 +59,11 @@ def _room(x: Array) -> SimpleNamespace:
 
 def conv(x: Array, w: Array, b: Array | None, geo: Geometry) -> Array:
     """y[n,o] = b[o] + sum_c w[o,c] * x[n,c], cross-correlation.  x (N,C,H,W)  w (O,C/groups,KH,KW)  b (O,) or None."""
-    geo.output_size(x.shape[2:], w.shape[2:])
     return _room(x).conv(x, w, b, geo)
 
 
 def conv_relu(x: Array, w: Array, b: Array | None, geo: Geometry) -> Array:
     """max(conv(x, w, b), 0), the maximum taken while the result is still in cache."""
-    geo.output_size(x.shape[2:], w.shape[2:])
     return _room(x).conv_relu(x, w, b, geo)
 
 
@@ -126,7 +124,6 @@ def max_pool(x: Array, kernel_size: Size, stride: int, pad: int, ceil_mode: bool
 
     Returns y (N,C,OH,OW) and argmax (N,C,OH,OW), the winner's place kh * KW + kw inside its window.
     """
-    pooled_size(x.shape[2:], kernel_size, stride, pad, ceil_mode)
     return _room(x).max_pool(x, kernel_size, stride, pad, ceil_mode)
 
 
@@ -142,7 +139,6 @@ def max_pool_t(tx: Array, argmax: Array, kernel_size: Size, stride: int, pad: in
 
 def avg_pool(x: Array, kernel_size: Size, stride: int, pad: int) -> Array:
     """Mean of each window, padding counted as zeros: always divided by KH * KW."""
-    pooled_size(x.shape[2:], kernel_size, stride, pad, False)
     return _room(x).avg_pool(x, kernel_size, stride, pad)
 
 

@@ -29,7 +29,12 @@ def _unframed(xp: Array, pad: int, size: Size) -> Array:
 
 
 def _windows(size: Size, kernel_size: Size, stride: int, pad: int, dilation: int = 1, ceil_mode: bool = False) -> Size:
-    """OH, OW: how many windows fit. In ceil mode a last one may reach over the edge, but it must begin before it."""
+    """OH, OW: how many windows fit, one at least. In ceil mode a last one may reach over the edge but begins before it."""
+    if any(n + 2 * pad < dilation * (k - 1) + 1 for n, k in zip(size, kernel_size)):
+        (h, w), (kh, kw) = size, kernel_size
+        raise ValueError(
+            f"{h} x {w} pixels with a frame of {pad} have no room for a window of {kh} x {kw}, {dilation} apart"
+        )
 
     def count(n: int, k: int) -> int:
         ends = [(first, first + dilation * (k - 1) + 1) for first in range(-pad, n + pad, stride)]

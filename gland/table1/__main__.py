@@ -17,7 +17,7 @@ def parser() -> Parser:
         prog=program("table1"),
         description="Train and test all five networks of the paper's Table 1 under one protocol. "
         "Stopped, the same command goes on where it was.",
-        epilog="Any training option of train.py may follow, such as --batch 8, and holds for all networks.",
+        epilog=f"Any training option of {program('train')} may follow, such as --batch 8, and holds for all networks.",
         allow_abbrev=False,  # train.py's --fold is not --folds
     )
     p.add_argument("--data", metavar="DIR", help="folder of Warwick-QU as released; none: the phantom set")

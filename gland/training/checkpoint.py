@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gland import backend
+from gland.console import program
 from gland.errors import InputError
 from gland.files import write_atomic, write_text
 from gland.networks import Network, build
@@ -24,7 +25,6 @@ from gland.training.options import Options, kept
 PARAMETER = "parameter/"
 # What a network is built from.
 NETWORK = ("network", "width", "skip", "prior", "use_prior", "use_scores", "scale", "seed")
-OTHER = "a run's other checkpoint may be whole: evaluate.py takes either, --resume needs last.npz"
 
 
 def save(path: Path, parameters: dict[str, Any], state: dict[str, Any], **arrays: Any) -> None:
@@ -44,12 +44,16 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], dict[str, n
         with np.load(path, allow_pickle=False) as file:
             contents = {name: file[name] for name in file.files}
     except Exception as error:  # NumPy and zipfile report damage by many types, so all of them become one sentence
-        raise InputError(f"{path} cannot be read as a checkpoint ({error}); {OTHER}") from error
+        raise InputError(f"{path} cannot be read as a checkpoint ({error}); {_other()}") from error
     if "sha256" not in contents or str(contents.pop("sha256")) != _digest(contents):
-        raise InputError(f"{path} is damaged: its contents do not match their checksum; {OTHER}")
+        raise InputError(f"{path} is damaged: its contents do not match their checksum; {_other()}")
     state = json.loads(str(contents.pop("state")))
     parameters = {k.removeprefix(PARAMETER): v for k, v in contents.items() if k.startswith(PARAMETER)}
     return parameters, state, {k: v for k, v in contents.items() if not k.startswith(PARAMETER)}
+
+
+def _other() -> str:
+    return f"a run's other checkpoint may be whole: {program('evaluate')} takes either, --resume needs last.npz"
 
 
 def save_options(run: Path, options: Options) -> None:
@@ -63,15 +67,15 @@ def load_options(run: str | Path, needs: Sequence[str] = ()) -> Options:
     path = run / "config.json"
     if not run.is_dir():
         what = "is not a folder" if run.exists() else "does not exist"
-        raise InputError(f"{run} {what}; name the run folder that train.py printed")
+        raise InputError(f"{run} {what}; name the run folder that {program('train')} printed")
     if not path.exists():
-        raise InputError(f"{run} is not a run: it has no config.json; name the folder that train.py printed")
+        raise InputError(f"{run} is not a run: it has no config.json; name the folder that {program('train')} printed")
     try:
         entries = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}); the run has to be made again") from error
     if not isinstance(entries, dict) or not {*NETWORK, *needs} <= entries.keys():
-        raise InputError(f"{path} is not the configuration of a run; name the folder that train.py printed")
+        raise InputError(f"{path} is not the configuration of a run; name the folder that {program('train')} printed")
     options = kept(entries, str(path))
     if "data" in needs and options.data is None:
         raise InputError(f"{path} does not say where the data are; make the run again")
