@@ -131,12 +131,26 @@ def test_softmax_by_hand():
     np.testing.assert_allclose(layers.Softmax().input_grad(np.array([[1.0, 0]]), cache), [[0.1875, -0.1875]])
 
 
+def dropout():
+    layer = layers.Dropout(0.5)
+    layer.rng = RNG(0)
+    return layer
+
+
+IMAGE = (2, 4, 9, 6)
 ALL = [  # each layer with the shape of an input: the audit's, and some that take other ways
     *((case.make(RNG(0), np.float32), case.shape) for subject in SUBJECTS for case in subject.cases),
     (layers.ConvReLU(16, 32, 3, pad=1, rng=RNG(0)), (2, 16, 40, 36)),  # large enough for every fast path
     (layers.Deconv2d(32, 16, 2, stride=2, rng=RNG(0)), (2, 32, 20, 18)),
-    (layers.MaxPool2d(2), (2, 4, 9, 6)),
-    (layers.MaxPool2d(3, 2, 1, ceil_mode=True), (2, 4, 9, 6)),
+    (layers.Conv2d(4, 6, (3, 1), stride=2, dilation=2, groups=2, rng=RNG(0)), IMAGE),
+    (layers.Deconv2d(4, 3, 2, stride=2, rng=RNG(0)), IMAGE),
+    (layers.MaxPool2d(2), IMAGE),
+    (layers.MaxPool2d(3, 2, 1, ceil_mode=True), IMAGE),
+    (layers.AvgPool2d(2), IMAGE),
+    (layers.UpsampleBilinear(11), IMAGE),
+    (layers.UpsampleNearest(11), IMAGE),
+    (layers.LocalResponseNorm(), IMAGE),
+    (dropout(), IMAGE),
 ]
 
 
